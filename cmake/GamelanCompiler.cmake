@@ -1,0 +1,35 @@
+# Language level, warnings, sanitizers: the flags that every target of the project shares.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
+endif()
+
+find_program(GAMELAN_CCACHE ccache)
+if(GAMELAN_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${GAMELAN_CCACHE}")
+endif()
+
+add_library(gamelan_flags INTERFACE)
+target_compile_options(gamelan_flags INTERFACE -Wall -Wextra -Wno-unused-parameter)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # Lock annotations (base/mutex.h) are checked by clang alone.
+  target_compile_options(gamelan_flags INTERFACE -Wthread-safety -Werror=thread-safety)
+endif()
+if(GAMELAN_WERROR)
+  target_compile_options(gamelan_flags INTERFACE -Werror)
+endif()
+if(GAMELAN_SANITIZE)
+  target_compile_options(gamelan_flags INTERFACE
+    -fsanitize=${GAMELAN_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(gamelan_flags INTERFACE -fsanitize=${GAMELAN_SANITIZE})
+  if(GAMELAN_SANITIZE MATCHES "undefined")
+    target_compile_options(gamelan_flags INTERFACE -fno-sanitize-recover=undefined)
+  endif()
+  if(GAMELAN_SANITIZE MATCHES "thread")
+    # Asio orders its reactor with fences, which tsan does not model; g++ warns about each.
+    target_compile_options(gamelan_flags INTERFACE -Wno-error=tsan)
+  endif()
+endif()
