@@ -26,26 +26,26 @@ bool is_normalisation(const torch::nn::Module& module) {
 }
 
 bool part_excludes(std::string_view part) {
-  return part == "norm" || part.ends_with("_norm") || part.find("layernorm") != part.npos ||
-         part.find("rmsnorm") != part.npos;
+  return part == "norm" || part.ends_with("_norm");
 }
 
 /// By name alone, for normalisations that are no module of LibTorch.
 bool name_excludes(std::string name) {
   std::transform(name.begin(), name.end(), name.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  std::string_view rest = name;
-  while (true) {
-    const std::size_t dot = rest.find('.');
-    const std::string_view part = rest.substr(0, dot);
-    if (part_excludes(part)) {
+  for (const char* pattern : {"bias", "layernorm", "rmsnorm"}) {
+    if (name.find(pattern) != name.npos) {
       return true;
     }
-    if (dot == rest.npos) {
-      return part == "bias" || part.ends_with("_bias");
-    }
-    rest.remove_prefix(dot + 1);
   }
+  for (std::string_view rest = name; !rest.empty();) {
+    const std::size_t dot = std::min(rest.find('.'), rest.size());
+    if (part_excludes(rest.substr(0, dot))) {
+      return true;
+    }
+    rest.remove_prefix(std::min(dot + 1, rest.size()));
+  }
+  return false;
 }
 
 /// Builds the optimizer, then sets the options of both groups again: LibTorch 2.10 and newer take a

@@ -23,9 +23,9 @@ struct DecayGroups {
   std::vector<std::string> no_decay_names;
 };
 
-/// No decay: biases (a last name part "bias"), parameters of LayerNorm, GroupNorm and BatchNorm
-/// modules, and those with a name part that is "norm", ends in "_norm" or contains "layernorm" or
-/// "rmsnorm", in any case. Parameters that need no gradient are in neither group.
+/// No decay: parameters of LayerNorm, GroupNorm and BatchNorm modules, and those whose name
+/// contains "bias", "layernorm" or "rmsnorm" or has a part that is "norm" or ends in "_norm", in
+/// any case. Parameters that need no gradient are in neither group; shared ones are in one, once.
 DecayGroups decay_groups(const torch::nn::Module& module);
 
 struct OptimizerOptions {
