@@ -21,6 +21,7 @@ StatusCode code_of_errno(int error_number) {
       return StatusCode::kPermissionDenied;
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
     case ENOMEM:
     case EMFILE:
     case ENFILE:
