@@ -1,8 +1,8 @@
 #pragma once
 
-// The job token and the handshake that every connection of a job begins with; docs/formats/handshake.md
-// has the bytes. Both sides prove that they know the token (HMAC-SHA256 over both nonces and a context
-// string) and neither ever sends it.
+// The job token and the handshake that every connection of a job begins with;
+// docs/formats/handshake.md has the bytes. Both sides prove that they know the token (HMAC-SHA256
+// over both nonces and a context string) and neither ever sends it.
 
 #include <array>
 #include <cstddef>
@@ -37,9 +37,14 @@ class Token {
 };
 
 inline constexpr std::size_t kNonceBytes = 32;
-inline constexpr std::size_t kClientHelloBytes = 8 + kNonceBytes;       // magic, version, nonce
-inline constexpr std::size_t kServerChallengeBytes = 8 + kNonceBytes;   // magic, version, nonce
+inline constexpr std::size_t kHandshakePrefixBytes = 8;  // magic, version, role: of both hellos
+inline constexpr std::size_t kClientHelloBytes = 8 + kNonceBytes;      // magic, version, nonce
+inline constexpr std::size_t kServerChallengeBytes = 8 + kNonceBytes;  // magic, version, nonce
 inline constexpr std::size_t kProofBytes = 32;
+
+/// Whether `bytes`, the first 1 to 8 bytes that a client sent, can begin a client hello: a server
+/// turns a stranger (an HTTP client, say) away as soon as it sees them.
+base::Status check_client_prefix(std::span<const std::byte> bytes);
 
 /// One side of the handshake without any I/O, for event loops and for the blocking calls below:
 /// client hello -> server challenge -> client proof -> server proof (or a refusal).
@@ -64,9 +69,11 @@ class ServerHandshake {
   ServerHandshake(const Token& token, std::string_view context);
   base::StatusOr<std::array<std::byte, kServerChallengeBytes>> challenge(
       std::span<const std::byte> client_hello);
-  /// The server's own proof; kPermissionDenied when the client does not know the token. All zeros are sent
-  /// to a refused client before the connection is closed, so that it can say "wrong token".
-  base::StatusOr<std::array<std::byte, kProofBytes>> verify(std::span<const std::byte> client_proof);
+  /// The server's own proof; kPermissionDenied when the client does not know the token. All zeros
+  /// are sent to a refused client before the connection is closed, so that it can say "wrong
+  /// token".
+  base::StatusOr<std::array<std::byte, kProofBytes>> verify(
+      std::span<const std::byte> client_proof);
 
  private:
   std::string secret_;
