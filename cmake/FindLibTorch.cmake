@@ -86,16 +86,13 @@ find_package_handle_standard_args(LibTorch
     "LibTorch 2.7 or newer was found neither through CMAKE_PREFIX_PATH or Torch_DIR, nor as a Python package, nor in the cache. Run tools/fetch_libtorch.sh, or configure with -DGAMELAN_BUILD_TRAIN=OFF.")
 
 if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
-  # The wheel carries headers of its own {fmt}, another version than the library that the project links:
-  # a folder in front of them holds the headers of that one.
-  set(_first "${CMAKE_BINARY_DIR}/include_first")
-  find_path(GAMELAN_FMT_INCLUDE_DIR fmt/core.h PATHS /usr/include REQUIRED NO_CMAKE_PATH)
-  file(MAKE_DIRECTORY "${_first}")
-  file(CREATE_LINK "${GAMELAN_FMT_INCLUDE_DIR}/fmt" "${_first}/fmt" SYMBOLIC)
   add_library(LibTorch::cpu INTERFACE IMPORTED)
+  # After the system's folders: the wheel brings headers of its own fmt, oneDNN and protobuf, whose
+  # versions are not those of the libraries that this project links.
+  target_compile_options(LibTorch::cpu INTERFACE
+    "SHELL:-idirafter \"${LibTorch_ROOT}/include/torch/csrc/api/include\""
+    "SHELL:-idirafter \"${LibTorch_ROOT}/include\"")
   set_target_properties(LibTorch::cpu PROPERTIES
-    INTERFACE_INCLUDE_DIRECTORIES
-      "${_first};${LibTorch_ROOT}/include;${LibTorch_ROOT}/include/torch/csrc/api/include"
     INTERFACE_LINK_OPTIONS
       "-Wl,--disable-new-dtags;-Wl,-rpath,${LibTorch_ROOT}/lib;-Wl,--allow-shlib-undefined"
     INTERFACE_LINK_LIBRARIES
