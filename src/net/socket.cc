@@ -241,6 +241,13 @@ base::StatusOr<base::Fd> connect_tcp(const Endpoint& endpoint, base::TimePoint d
   }
 }
 
+base::StatusOr<base::Fd> connect_tcp_once(const Endpoint& endpoint, base::TimePoint deadline) {
+  base::StatusOr<base::Fd> fd = connect_any(endpoint, deadline);
+  return fd.ok() ? std::move(fd)
+                 : base::annotate(fd.status(),
+                                  fmt::format("cannot connect to {}", to_string(endpoint)));
+}
+
 base::StatusOr<base::Fd> connect_unix(std::string_view abstract_name) {
   socklen_t length = 0;
   GAMELAN_ASSIGN_OR_RETURN(const sockaddr_un address, abstract_address(abstract_name, &length));

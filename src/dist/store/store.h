@@ -28,8 +28,9 @@ enum class StoreOp : std::uint8_t {
 struct StoreRequest {
   StoreOp op = StoreOp::kGet;
   std::vector<std::string> keys;
-  std::vector<std::string> values;  ///< set, append: one; multi_set: one a key; compare_set: expected, desired
-  std::int64_t delta = 0;           ///< add
+  std::vector<std::string>
+      values;  ///< set, append: one; multi_set: one a key; compare_set: expected, desired
+  std::int64_t delta = 0;  ///< add
 };
 
 struct StoreReply {
@@ -37,20 +38,20 @@ struct StoreReply {
   std::int64_t number = 0;          ///< add: the sum; check, delete: 0 or 1; num_keys
 };
 
-/// A key-value table shared by the processes of a job, with blocking reads: what they find each other
-/// through. The semantics are those of torch.distributed.Store: values are bytes, `add` keeps decimal
-/// text, `get` and `wait` block until the keys exist.
+/// A key-value table shared by the processes of a job, with blocking reads: what they find each
+/// other through. The semantics are those of torch.distributed.Store: values are bytes, `add` keeps
+/// decimal text, `get` and `wait` block until the keys exist.
 ///
-/// Thread-safe. A call that times out (kDeadlineExceeded, "wait timeout after 100ms, keys: /the_key")
-/// leaves the store usable. A timeout of zero means the store's own default.
+/// Thread-safe. A call that times out (kDeadlineExceeded, "wait timeout after 100ms, keys:
+/// /the_key") leaves the store usable. A timeout of zero means the store's own default.
 class Store {
  public:
   static constexpr std::chrono::milliseconds kDefaultTimeout{300'000};
 
   virtual ~Store() = default;
 
-  /// The one thing an implementation provides; everything below is written on top of it. Blocks for the
-  /// operations that wait, at most `timeout`.
+  /// The one thing an implementation provides; everything below is written on top of it. Blocks for
+  /// the operations that wait, at most `timeout`.
   virtual base::StatusOr<StoreReply> execute(const StoreRequest& request,
                                              std::chrono::milliseconds timeout) = 0;
 
@@ -61,8 +62,9 @@ class Store {
   base::Status wait(const std::vector<std::string>& keys, std::chrono::milliseconds timeout = {});
   /// Whether all keys exist; does not block.
   base::StatusOr<bool> check(const std::vector<std::string>& keys);
-  /// Stores and returns `desired` when the value is `expected`, or when the key is missing and `expected`
-  /// is empty. Otherwise stores nothing and returns the current value; for a missing key, `expected`.
+  /// Stores and returns `desired` when the value is `expected`, or when the key is missing and
+  /// `expected` is empty. Otherwise stores nothing and returns the current value; for a missing
+  /// key, `expected`.
   base::StatusOr<std::string> compare_set(std::string_view key, std::string_view expected,
                                           std::string_view desired);
   /// Whether the key existed.
