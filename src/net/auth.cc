@@ -113,10 +113,6 @@ bool same(std::span<const std::byte> got, std::span<const std::byte> expected) {
          CRYPTO_memcmp(got.data(), expected.data(), expected.size()) == 0;
 }
 
-std::string where(int socket, std::string_view context) {
-  return fmt::format("{} at {}", context, describe_peer(socket));
-}
-
 }  // namespace
 
 Token Token::random() {
@@ -228,6 +224,7 @@ base::StatusOr<std::array<std::byte, kProofBytes>> ServerHandshake::verify(
 
 base::Status authenticate_client(int socket, const Token& token, std::string_view context,
                                  base::TimePoint deadline) {
+  const std::string who = describe_peer(socket);  // now: a closed socket knows no peer
   const auto run = [&]() -> base::Status {
     ClientHandshake handshake(token, context);
     GAMELAN_RETURN_IF_ERROR(send_all(socket, handshake.hello(), deadline));
@@ -245,12 +242,14 @@ base::Status authenticate_client(int socket, const Token& token, std::string_vie
     return handshake.verify(server_proof);
   };
   const base::Status status = run();
-  return status.ok() ? status
-                     : base::annotate(status, "handshake with the " + where(socket, context));
+  return status.ok()
+             ? status
+             : base::annotate(status, fmt::format("handshake with the {} at {}", context, who));
 }
 
 base::Status authenticate_server(int socket, const Token& token, std::string_view context,
                                  base::TimePoint deadline) {
+  const std::string who = describe_peer(socket);
   const auto run = [&]() -> base::Status {
     ServerHandshake handshake(token, context);
     std::array<std::byte, kClientHelloBytes> hello;
@@ -274,7 +273,7 @@ base::Status authenticate_server(int socket, const Token& token, std::string_vie
   const base::Status status = run();
   return status.ok() ? status
                      : base::annotate(status, fmt::format("handshake of a client of the {} from {}",
-                                                          context, describe_peer(socket)));
+                                                          context, who));
 }
 
 }  // namespace gamelan::net

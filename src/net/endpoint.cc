@@ -109,7 +109,8 @@ std::string describe_peer(int socket) {
   if (peer.ok()) {
     return to_string(*peer);
   }
-  return fmt::format("the local peer of socket {}", socket);
+  return local_endpoint(socket).ok() ? "a peer that has gone"
+                                     : fmt::format("the local peer of socket {}", socket);
 }
 
 }  // namespace gamelan::net

@@ -28,10 +28,10 @@ class FrameServer {
   using PeerId = std::uint64_t;  ///< never 0, never used twice
 
   struct Options {
-    FrameFormat format;
-    Token token;
+    FrameFormat format{};
+    Token token{};
     /// Context of the handshake and name in log lines.
-    std::string service;
+    std::string service{};
     /// A client that has not proved itself by then is cut off.
     std::chrono::milliseconds handshake_timeout{10'000};
     /// While more than this waits to be sent to a peer, nothing is read from it.

@@ -14,9 +14,9 @@ struct StoreServerOptions {
   /// Where to listen; port 0 = any free one. Not used when `listener` is given.
   net::Endpoint endpoint{"127.0.0.1", 0};
   /// A socket that listens already; the server takes it.
-  base::Fd listener;
+  base::Fd listener{};
   /// What clients have to know.
-  net::Token token;
+  net::Token token{};
   /// A client that has not finished the handshake by then is cut off.
   std::chrono::milliseconds handshake_timeout{10'000};
   /// How long the server's thread polls after a request before it sleeps; 0 = it sleeps at once.

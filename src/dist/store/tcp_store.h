@@ -22,9 +22,9 @@ struct TcpStoreOptions {
   /// Where a host listens: an address of this machine, or "0.0.0.0" or "::" for all of them. Empty
   /// = the address that packets to `endpoint` leave from: the loopback address for a job on one
   /// machine.
-  std::string listen_address;
+  std::string listen_address{};
   /// What the processes of the job share.
-  net::Token token;
+  net::Token token{};
   /// How long to try to connect, and the time-out of calls without one of their own.
   std::chrono::milliseconds timeout = Store::kDefaultTimeout;
   /// How long a call polls for its reply before it sleeps; 0 = it sleeps at once, also on a machine
