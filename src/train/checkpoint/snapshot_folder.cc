@@ -80,7 +80,7 @@ std::string SnapshotFolder::snapshot_path(std::int64_t step) const {
   return fmt::format("{}/{}{}", path_, kPrefix, step);
 }
 
-base::Status SnapshotFolder::open() {
+base::Status SnapshotFolder::open(bool allow_foreign) {
   if (const base::Status made = io::make_folders(path_); !made.ok()) {
     return base::annotate(made, "output_dir cannot be created");
   }
@@ -93,7 +93,7 @@ base::Status SnapshotFolder::open() {
       foreign = name;
     }
   }
-  if (!ours && !foreign.empty()) {
+  if (!ours && !allow_foreign && !foreign.empty()) {
     return base::failed_precondition(
         "output_dir {}: expected an empty folder or one of a training job, got one that holds '{}' "
         "and "

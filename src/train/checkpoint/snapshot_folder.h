@@ -29,9 +29,9 @@ class SnapshotFolder {
   const std::string& path() const { return path_; }
 
   /// Makes the folder ready: creates it when missing and removes leftovers. kFailedPrecondition
-  /// when it holds other things but no job; kPermissionDenied or kResourceExhausted when it cannot
-  /// be written.
-  base::Status open();
+  /// when it holds other things but no job, unless `allow_foreign`; kPermissionDenied or
+  /// kResourceExhausted when it cannot be written.
+  base::Status open(bool allow_foreign = false);
   /// Removes the snapshots and training.json, so that open() finds a folder without a job. Leaves
   /// everything else alone.
   base::Status remove_job();

@@ -73,11 +73,11 @@ struct TrainResult {
   bool already_finished = false;
   /// should_stop() asked for an end before the last step.
   bool stopped = false;
-  std::int64_t steps = 0;                     ///< of the job as a whole
-  std::int64_t resumed_step = 0;              ///< where this run began; 0 = at the beginning
-  std::int64_t failed_saves = 0;              ///< snapshots that could not be written
-  std::vector<double> epoch_losses;           ///< average over all ranks, an entry an epoch
-  std::vector<nlohmann::json> epoch_metrics;  ///< what evaluate() returned
+  std::int64_t steps = 0;            ///< of the job as a whole
+  std::int64_t resumed_step = 0;     ///< where this run began; 0 = at the beginning
+  std::int64_t failed_saves = 0;     ///< snapshots that could not be written
+  std::vector<double> epoch_losses;  ///< average over all ranks, of the epochs this run ended
+  std::vector<nlohmann::json> epoch_metrics;  ///< what evaluate() returned, of every epoch
   double train_seconds = 0;                   ///< of this run, without evaluation
 };
 
