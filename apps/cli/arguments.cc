@@ -130,6 +130,11 @@ std::optional<int> parse(CLI::App& app, const std::vector<std::string>& argument
   } else {
     own.insert(own.end(), arguments.begin() + static_cast<std::ptrdiff_t>(i), arguments.end());
   }
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_expected_max() == 1) {
+      option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as Python's argparse
+    }
+  }
   try {
     std::reverse(own.begin(), own.end());  // CLI11 takes its vector from the back
     app.parse(own);
