@@ -1,0 +1,125 @@
+#pragma once
+
+// What the fuzz targets of text/ and io/ do with their bytes. tests/io/mutation_test.cc runs the
+// same functions over seeded mutations, so that every run of the tests covers a little of it.
+
+#include <cstdint>
+#include <cstdlib>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "io/bert_config.h"
+#include "io/checksum.h"
+#include "io/line_reader.h"
+#include "io/safetensors.h"
+#include "io/text_dataset.h"
+#include "io/tokenizer_files.h"
+#include "text/byte_trie.h"
+#include "text/utf8.h"
+
+namespace gamelan::fuzz {
+
+inline void require(bool condition) {
+  if (!condition) {
+    std::abort();
+  }
+}
+
+/// What is accepted has tensors that tile the data exactly.
+inline void safetensors(std::string_view bytes) {
+  const auto span = std::as_bytes(std::span(bytes.data(), bytes.size()));
+  const auto file = io::SafetensorsFile::parse(span, "fuzz");
+  if (!file.ok()) {
+    require(base::message(file.status()).starts_with("fuzz"));
+    return;
+  }
+  std::size_t total = 0;
+  for (const io::SafetensorsView& view : file->tensors()) {
+    require(file->find(view.name) == &view);
+    io::crc32c(view.bytes);  // touches every byte
+    total += view.bytes.size();
+  }
+  require(total <= bytes.size());
+}
+
+/// What is accepted survives being written and read again.
+inline void bert_config(std::string_view bytes) {
+  const auto config = io::parse_bert_config(bytes, "fuzz");
+  if (config.ok() && config->num_labels < 1000) {
+    require(io::parse_bert_config(io::to_json(*config), "again").ok());
+  }
+}
+
+/// The first byte picks vocab.txt, tokenizer.json or tokenizer_config.json.
+inline void tokenizer_files(std::string_view bytes) {
+  if (bytes.empty()) {
+    return;
+  }
+  const int kind = static_cast<std::uint8_t>(bytes.front()) % 3;
+  bytes.remove_prefix(1);
+  text::WordPieceModel model;
+  if (kind == 2) {
+    io::apply_tokenizer_config(bytes, "fuzz", model).IgnoreError();
+    return;
+  }
+  const auto parsed =
+      kind == 0 ? io::parse_vocab_txt(bytes, "fuzz") : io::parse_tokenizer_json(bytes, "fuzz");
+  if (!parsed.ok()) {
+    return;
+  }
+  std::vector<text::ByteTrie::Entry> entries;
+  std::unordered_map<std::string_view, std::int32_t> unique;
+  for (const std::string& token : parsed->tokens) {
+    if (!token.empty() && unique.emplace(token, static_cast<std::int32_t>(unique.size())).second) {
+      entries.push_back({token, static_cast<std::int32_t>(unique.size() - 1)});
+    }
+  }
+  const text::ByteTrie trie(entries);
+  for (const text::ByteTrie::Entry& entry : entries) {
+    const char* const begin = entry.key.data();
+    const auto match = trie.longest_match(text::ByteTrie::kRoot, begin, begin + entry.key.size());
+    require(match.value == entry.value && match.end == begin + entry.key.size());
+  }
+}
+
+/// The first byte picks the format; the rest are the lines. What is accepted has valid texts and
+/// labels.
+inline void dataset(std::string_view bytes) {
+  if (bytes.empty()) {
+    return;
+  }
+  const auto kind = static_cast<std::uint8_t>(bytes.front());
+  bytes.remove_prefix(1);
+  io::TextDatasetOptions options;
+  options.format = kind % 3 == 0   ? io::DatasetFormat::kTsv
+                   : kind % 3 == 1 ? io::DatasetFormat::kCsv
+                                   : io::DatasetFormat::kJsonl;
+  options.has_header = (kind & 4U) != 0;
+  if (!options.has_header && options.format != io::DatasetFormat::kJsonl) {
+    options.columns = {.text = "1", .label = "0"};
+  }
+  options.label_transform =
+      (kind & 8U) != 0 ? io::LabelTransform::kSign : io::LabelTransform::kNone;
+  const auto data = io::read_text_dataset(io::LineReader::over(bytes, "fuzz"), options);
+  if (!data.ok()) {
+    require(base::message(data.status()).find("fuzz") != std::string_view::npos);
+    return;
+  }
+  for (const io::TextExample& example : data->examples) {
+    require(text::is_valid_utf8(example.text));
+    require(example.label >= 0 && example.label < static_cast<std::int64_t>(data->labels.size()));
+  }
+}
+
+/// Any bytes are a text: the ids are in range and replacing invalid bytes first changes nothing.
+inline void encode(const text::WordPieceTokenizer& tokenizer, std::string_view bytes) {
+  const auto ids = tokenizer.encode(bytes);
+  for (const text::TokenId id : ids) {
+    require(!tokenizer.token_of(id).empty());
+  }
+  require(ids == tokenizer.encode(text::replace_invalid_utf8(bytes)));
+}
+
+}  // namespace gamelan::fuzz
