@@ -23,6 +23,8 @@ using AddressList = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 constexpr std::chrono::milliseconds kFirstPause{1};
 constexpr std::chrono::milliseconds kLongestPause{250};
 constexpr std::chrono::seconds kProgressEvery{5};
+// An address that swallows packets must not use up the time of the name's other addresses.
+constexpr std::chrono::seconds kLongestAttempt{5};
 
 /// The addresses of a name. Looking a name up can take as long as the resolver's own time-out.
 base::StatusOr<AddressList> resolve(const Endpoint& endpoint, bool to_listen) {
@@ -124,7 +126,8 @@ base::StatusOr<base::Fd> connect_any(const Endpoint& endpoint, base::TimePoint d
   GAMELAN_ASSIGN_OR_RETURN(const AddressList list, resolve(endpoint, false));
   base::Status last = base::unavailable("the name has no address");
   for (const addrinfo* address = list.get(); address != nullptr; address = address->ai_next) {
-    base::StatusOr<base::Fd> fd = connect_once(*address, deadline);
+    base::StatusOr<base::Fd> fd =
+        connect_once(*address, std::min(deadline, base::deadline_after(kLongestAttempt)));
     if (fd.ok()) {
       return fd;
     }

@@ -38,6 +38,10 @@ base::Status io_error(int error, std::string_view what, int socket) {
   if (error == EPIPE || error == ECONNRESET) {
     return base::unavailable("{} {}: connection closed by the peer", what, describe_peer(socket));
   }
+  if (error == ETIMEDOUT) {
+    // Not a deadline of ours: the kernel's probes found nobody.
+    return base::unavailable("{} {}: the peer's host does not answer", what, describe_peer(socket));
+  }
   return base::errno_status(error, "{} {}", what, describe_peer(socket));
 }
 

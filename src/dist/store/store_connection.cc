@@ -104,6 +104,9 @@ base::StatusOr<std::size_t> StoreConnection::receive_some(std::span<std::byte> s
     if (received == 0) {
       return base::unavailable("the server closed the connection");
     }
+    if (errno == ETIMEDOUT) {
+      return base::unavailable("the server's host does not answer");
+    }
     // A signal or the socket's own time-out: again, while there is time.
     if (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK) {
       return base::errno_status(errno, "recv");
