@@ -34,10 +34,12 @@ GradientBuckets::GradientBuckets(std::shared_ptr<dist::ProcessGroup> group,
       const at::Tensor& parameter = parameters[plan.parameters[i]].tensor;
       const at::Tensor part =
           flat.narrow(0, static_cast<std::int64_t>(plan.offsets[i]), parameter.numel());
-      views_[plan.parameters[i]] =
+      const at::Tensor view =
           parameter.is_non_overlapping_and_dense()
               ? part.as_strided(parameter.sizes(), parameter.strides(), part.storage_offset())
               : part.view(parameter.sizes());
+      // The same memory, but not a view in autograd's eyes: Optimizer::zero_grad calls detach_().
+      views_[plan.parameters[i]] = view.variable_data();
       bucket_of_[plan.parameters[i]] = b;
     }
     flat_.push_back(flat);

@@ -130,12 +130,19 @@ void Reducer::begin(std::unique_ptr<BackwardScope> scope) {
     return;
   }
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (options_.static_graph
-            ? expected_[i] == 0
-            : options_.find_unused_parameters && !scope_->reaches(&*accumulators_[i])) {
+    if (will_not_fire(i)) {
       arrive_without_gradient(i);
     }
   }
+}
+
+bool Reducer::will_not_fire(std::size_t parameter) const {
+  if (options_.static_graph) {
+    return expected_[parameter] == 0;
+  }
+  // One that was frozen after construction counts like one that nobody uses.
+  return !parameters_[parameter].tensor.requires_grad() ||
+         (options_.find_unused_parameters && !scope_->reaches(&*accumulators_[parameter]));
 }
 
 void Reducer::gradient_ready(std::size_t parameter) {

@@ -84,6 +84,7 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
 
   // One pass.
   bool learns() const { return options_.static_graph && expected_.empty(); }
+  bool will_not_fire(std::size_t parameter) const;
   void check_gradient(std::size_t parameter, const at::Tensor& gradient);
   bool counts_as_ready(std::size_t parameter);
   void arrive(std::size_t parameter);
