@@ -218,16 +218,17 @@ class ProcessGroup::Impl {
   }
 
   base::Status run(const Operation& operation) {
-    if (transport().failed()) {
-      return transport().failure();
+    base::Status status = transport().failed() ? transport().failure() : base::OkStatus();
+    if (status.ok()) {
+      flight_.begin(operation.signature);
+      status = collectives_->run(operation);
+      flight_.end(status.ok());
     }
-    flight_.begin(operation.signature);
-    base::Status status = collectives_->run(operation);
-    flight_.end(status.ok());
     if (status.ok()) {
       return status;
     }
     transport().fail(status);
+    // The other reasons name an operation themselves.
     const bool from_elsewhere = status.code() == base::StatusCode::kUnavailable ||
                                 status.code() == base::StatusCode::kAborted;
     return from_elsewhere ? base::annotate(status, to_string(operation.signature)) : status;

@@ -32,7 +32,6 @@ constexpr milliseconds kSlice{200};
 
 /// What a rank publishes for the others, as lines of "key=value".
 struct Record {
-  int world_size = 0;
   net::Endpoint tcp;
   std::string unix_name;
   std::string host;
@@ -58,9 +57,9 @@ std::string host_name() {
 }
 
 std::string to_text(const Record& record) {
-  return fmt::format("world={}\ntcp={}\nunix={}\nhost={}\npid={}\ncpus={}\nlimit={}\n",
-                     record.world_size, net::to_string(record.tcp), record.unix_name, record.host,
-                     record.pid, record.cpus, record.cpu_limit);
+  return fmt::format("tcp={}\nunix={}\nhost={}\npid={}\ncpus={}\nlimit={}\n",
+                     net::to_string(record.tcp), record.unix_name, record.host, record.pid,
+                     record.cpus, record.cpu_limit);
 }
 
 base::StatusOr<Record> parse_record(std::string_view text, int rank) {
@@ -80,7 +79,6 @@ base::StatusOr<Record> parse_record(std::string_view text, int rank) {
     return value;
   };
   Record record;
-  record.world_size = number("world");
   record.pid = number("pid");
   record.cpu_limit = number("limit");
   record.unix_name = fields["unix"];
@@ -135,7 +133,6 @@ class LinkFormer {
     GAMELAN_ASSIGN_OR_RETURN(tcp_listener_, net::listen_tcp({options_.listen_host, 0}));
     GAMELAN_ASSIGN_OR_RETURN(const net::Endpoint local, net::local_endpoint(tcp_listener_.get()));
     Record own;
-    own.world_size = options_.world_size;
     own.tcp = {options_.listen_host, local.port};
     own.host = host_name();
     own.pid = static_cast<int>(::getpid());
@@ -150,11 +147,6 @@ class LinkFormer {
     for (int rank = 0; rank < options_.world_size; ++rank) {
       GAMELAN_ASSIGN_OR_RETURN(Record record,
                                parse_record(texts[static_cast<std::size_t>(rank)], rank));
-      if (record.world_size != options_.world_size) {
-        return base::invalid_argument("group '{}': rank {} has world size {}, rank {} has {}",
-                                      options_.group_name, options_.rank, options_.world_size, rank,
-                                      record.world_size);
-      }
       PeerInfo& peer = links_[static_cast<std::size_t>(rank)].peer;
       peer.host = record.host;
       peer.pid = record.pid;

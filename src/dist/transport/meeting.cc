@@ -53,6 +53,13 @@ base::Status Meeting::enter() {
         "and a group that is formed again needs the next generation",
         options_.group_name, options_.generation, options_.rank);
   }
+  const std::string own_size = std::to_string(options_.world_size);
+  GAMELAN_ASSIGN_OR_RETURN(const std::string size, store_->compare_set(key("world"), "", own_size));
+  if (size != own_size) {
+    return base::invalid_argument(
+        "group '{}' (generation {}): rank {} has world size {}, who came before has {}",
+        options_.group_name, options_.generation, options_.rank, own_size, size);
+  }
   GAMELAN_ASSIGN_OR_RETURN(
       id_, store_->compare_set(key("id"), "", net::Token::random().secret().substr(0, 32)));
   return base::OkStatus();

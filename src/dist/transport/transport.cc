@@ -297,7 +297,9 @@ class Transport::Impl : public ControlPlane::Handler {
       const base::MutexLock lock(mutex_);
       changed_.notify_all();
     }
-    mailbox_.fail_peer(peer, base::unavailable("{} has left the group", describe(peer)));
+    mailbox_.fail_peer(peer, failure_.failed()
+                                 ? failure_.status()
+                                 : base::unavailable("{} has left the group", describe(peer)));
   }
 
   base::Status on_segment(int peer, const FrameHeader& header, std::span<const std::byte> payload,

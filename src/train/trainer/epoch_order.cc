@@ -15,15 +15,15 @@ constexpr std::size_t kBatchesPerPiece = 50;
 }  // namespace
 
 std::vector<std::size_t> length_grouped_order(const std::vector<std::int64_t>& lengths,
-                                              std::size_t joint_batch, std::uint64_t seed) {
+                                              std::size_t batch_size, std::uint64_t seed) {
   const std::size_t size = lengths.size();
   const auto generator = at::detail::createCPUGenerator(seed);
   const at::Tensor drawn = at::randperm(static_cast<std::int64_t>(size), generator, at::kLong);
   std::vector<std::size_t> order(drawn.const_data_ptr<std::int64_t>(),
                                  drawn.const_data_ptr<std::int64_t>() + size);
   const std::size_t batches =
-      std::clamp<std::size_t>(size / (joint_batch * 4), 1, kBatchesPerPiece);
-  const std::size_t piece = batches * joint_batch;
+      std::clamp<std::size_t>(size / (batch_size * 4), 1, kBatchesPerPiece);
+  const std::size_t piece = batches * batch_size;
   std::size_t longest = 0;
   for (std::size_t start = 0; start < size; start += piece) {
     const auto first = order.begin() + static_cast<std::ptrdiff_t>(start);
@@ -75,7 +75,7 @@ void EpochOrder::begin_grouped(std::int64_t epoch, std::size_t consumed) {
   const auto ranks = static_cast<std::size_t>(options_.world_size);
   const auto size = static_cast<std::size_t>(options_.size);
   const std::vector<std::size_t> order =
-      length_grouped_order(options_.lengths, static_cast<std::size_t>(options_.batch_size) * ranks,
+      length_grouped_order(options_.lengths, static_cast<std::size_t>(options_.batch_size),
                            options_.seed + static_cast<std::uint64_t>(epoch));
   const std::size_t left = consumed < size ? size - consumed : 0;
   const std::size_t mine = options_.drop_last ? left / ranks : (left + ranks - 1) / ranks;

@@ -11,12 +11,11 @@
 namespace gamelan::train {
 
 /// An order of all samples in which neighbours have similar lengths: a random order is cut into
-/// pieces of up to 50 joint batches (at most a quarter of all), each is sorted by falling length,
+/// pieces of up to 50 micro-batches (at most a quarter of all), each is sorted by falling length,
 /// and the longest sample of all comes first, so that a lack of memory shows at once. As
-/// HuggingFace's get_length_grouped_indices. `joint_batch` is the number of samples of all ranks in
-/// one micro-batch.
+/// HuggingFace's get_length_grouped_indices. The number of ranks has no part in it.
 std::vector<std::size_t> length_grouped_order(const std::vector<std::int64_t>& lengths,
-                                              std::size_t joint_batch, std::uint64_t seed);
+                                              std::size_t batch_size, std::uint64_t seed);
 
 /// Which samples this rank trains on in an epoch, in which order: DistributedSampler's, or that
 /// grouped by length, dealt to the ranks in the same way. A function of the options and the epoch

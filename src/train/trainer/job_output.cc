@@ -106,9 +106,9 @@ base::Status JobOutput::open_on_root(Opened& opened) {
   return base::OkStatus();
 }
 
-void JobOutput::save(Snapshot job, const RankState& mine) {
+std::string JobOutput::save(Snapshot job, const RankState& mine) {
   if (arguments_.output_dir.empty()) {
-    return;
+    return "";
   }
   job.ranks = gather_rank_states(group_, mine);
   const base::Status written = writes_ ? folder_.write(job) : base::OkStatus();
@@ -121,6 +121,7 @@ void JobOutput::save(Snapshot job, const RankState& mine) {
   if (arguments_.save_failure == SaveFailure::kStop) {
     throw_if_error(broadcast_status(group_, written));
   }
+  return writes_ && written.ok() ? folder_.snapshot_path(job.progress.step) : "";
 }
 
 void JobOutput::add_evaluation(const Progress& progress, const json& metrics) {

@@ -38,8 +38,9 @@ class JobOutput {
   Opened open();
 
   /// Gathers the ranks' states and lets rank 0 write `job` with them. A failure is reported and
-  /// counted, or thrown, as arguments.save_failure says.
-  void save(Snapshot job, const RankState& mine);
+  /// counted, or thrown, as arguments.save_failure says. Returns
+  /// the folder that was written, on rank 0; empty otherwise.
+  std::string save(Snapshot job, const RankState& mine);
 
   /// Remembers the result of an evaluation, so that a job that continues need not repeat it.
   void add_evaluation(const Progress& progress, const nlohmann::json& metrics);

@@ -60,13 +60,22 @@ void Report::step(double loss) {
 }
 
 void Report::log(const StepReport& report) {
-  if (!enabled_) {
-    return;
-  }
   const std::string line =
       fmt::format("step {} epoch {:.2f} loss {:.6f} grad_norm {:.4f} learning_rate {:.3e}",
                   report.step, report.epoch, report.loss, report.grad_norm, report.learning_rate);
-  arguments_.disable_tqdm ? print(line) : bar_->print(line);
+  print_beside_bar(line);
+}
+
+void Report::saved(std::int64_t epoch, const std::string& path) {
+  print_beside_bar(fmt::format("Epoch {} | Training snapshot saved at {}", epoch, path));
+}
+
+void Report::print_beside_bar(std::string_view line) {
+  if (bar_ != nullptr && enabled_ && !arguments_.disable_tqdm) {
+    bar_->print(line);
+  } else {
+    print(line);
+  }
 }
 
 void Report::end_epoch() {

@@ -45,6 +45,7 @@ class Report {
   void begin_epoch(const EpochPlan& plan, std::int64_t steps_done, std::int64_t epochs);
   void step(double loss);
   void log(const StepReport& report);
+  void saved(std::int64_t epoch, const std::string& path);
   /// Ends the bar.
   void end_epoch();
   void epoch_loss(std::int64_t epoch, double loss, double seconds);
@@ -53,6 +54,8 @@ class Report {
 
  private:
   void print(std::string_view line);
+  /// Through the bar where there is one, so that it is not torn.
+  void print_beside_bar(std::string_view line);
 
   const TrainingArguments& arguments_;
   const bool enabled_;

@@ -356,7 +356,10 @@ double Trainer::Impl::train_step(std::int64_t first, std::int64_t count) {
   const double learning_rate = schedule_->last_lr();
   optimizer_->step();
   schedule_->step();
-  optimizer_->zero_grad();
+  // Not optimizer_->zero_grad(): it detaches in place, which LibTorch refuses for views of buckets.
+  for (at::Tensor& parameter : parameters_) {
+    parameter.mutable_grad().reset();
+  }
   progress_.position += count;
   ++progress_.step;
   loss_sum_ += sum;
@@ -398,7 +401,6 @@ void Trainer::Impl::end_epoch() {
   const std::vector<double> sums =
       sum_over_ranks(group_, {loss_sum_, static_cast<double>(loss_count_)});
   result_.epoch_losses.push_back(sums[0] / std::max(1.0, sums[1]));
-  report_.epoch_loss(progress_.epoch, result_.epoch_losses.back(), result_.train_seconds);
   evaluate();
   if (at_last_step()) {
     return;
@@ -416,6 +418,7 @@ void Trainer::Impl::evaluate() {
     result_.epoch_metrics.push_back(known["metrics"]);
     return;
   }
+  report_.epoch_loss(progress_.epoch, result_.epoch_losses.back(), result_.train_seconds);
   json metrics;
   {
     const RngScope rng;
@@ -436,8 +439,11 @@ void Trainer::Impl::save() {
     snapshot.scheduler = schedule_->state();
     snapshot.extra = {{"arguments", remembered(arguments_)}, {"training_set_size", samples_}};
   }
-  output_.save(std::move(snapshot),
-               {rng_state(), {{"loss_sum", loss_sum_}, {"loss_count", loss_count_}}});
+  const std::string path = output_.save(
+      std::move(snapshot), {rng_state(), {{"loss_sum", loss_sum_}, {"loss_count", loss_count_}}});
+  if (!path.empty()) {
+    report_.saved(progress_.epoch, path);
+  }
   saved_step_ = progress_.step;
 }
 
