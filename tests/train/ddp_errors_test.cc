@@ -308,6 +308,25 @@ TEST(DdpErrors, WhatCannotBeAveragedIsRefusedByName) {
   run_threads("ddp_unsupported", {2});
 }
 
+// Rank 1 has a batch less and is done: the others must not wait for it until a deadline.
+GAMELAN_RANK_BODY(ddp_uneven) {
+  auto group = form_group(rank);
+  Net net;
+  auto ddp = std::make_unique<NetParallel>(net, group, small_buckets());
+  expect_works(*ddp, rank, "while all have data");
+  if (rank.rank == 1) {
+    ddp.reset();
+    group.reset();
+    return;
+  }
+  const std::string error = error_of(
+      [&] { loss_of(ddp->forward(part_of(batch(at::kFloat), rank), true, true)).backward(); });
+  EXPECT_THAT(error, AllOf(HasSubstr("DistributedDataParallel"), HasSubstr("rank 1")));
+}
+TEST(DdpErrors, ARankThatIsDoneEarlierIsNamedByTheOthers) {
+  run_threads("ddp_uneven", {2, 3});
+}
+
 struct Killer : torch::autograd::Function<Killer> {
   static at::Tensor forward(torch::autograd::AutogradContext*, const at::Tensor& x) {
     return x.clone();
