@@ -13,19 +13,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-void run_threads(const std::string& body, std::initializer_list<int> sizes) {
-  for (const int size : sizes) {
-    run_ranks(RankMode::kThreads, size, body);
-  }
-}
-
-DistributedDataParallelOptions small_buckets() {
-  DistributedDataParallelOptions options;
-  options.first_bucket_bytes = 128;
-  options.bucket_cap_bytes = 700;
-  return options;
-}
-
 // A good pass after whatever happened: clean, and right.
 void expect_works(NetParallel& ddp, const ::gamelan::testing::Rank& rank,
                   const std::string& after) {
@@ -85,7 +72,7 @@ TEST(DdpErrors, EveryRankSaysWhichReplicaDiffers) {
 GAMELAN_RANK_BODY(ddp_missing) {
   const auto group = form_group(rank);
   Net net;
-  NetParallel ddp(net, group, small_buckets());
+  NetParallel ddp(net, group, small_buckets(false));
   const at::Tensor mine = part_of(batch(at::kFloat), rank);
   for (int round = 0; round < 2; ++round) {
     // Rank 1 leaves out the optional layer, the others nothing.
@@ -142,7 +129,7 @@ TORCH_MODULE(Fragile);
 GAMELAN_RANK_BODY(ddp_throws) {
   const auto group = form_group(rank);
   for (const bool with_buckets : {true, false}) {
-    auto options = with_buckets ? small_buckets() : DistributedDataParallelOptions{};
+    auto options = with_buckets ? small_buckets(false) : DistributedDataParallelOptions{};
     options.find_unused_parameters = with_buckets;
     Fragile net;
     DistributedDataParallel<Fragile> ddp(net, group, options);
@@ -184,7 +171,7 @@ TEST(DdpErrors, ARankThatThrowsInBackwardFailsTheOthersAtOnceAndAllGoOn) {
 GAMELAN_RANK_BODY(ddp_out_of_step) {
   const auto group = form_group(rank);
   Net net;
-  NetParallel ddp(net, group, small_buckets());
+  NetParallel ddp(net, group, small_buckets(false));
   expect_works(ddp, rank, "first");
   const at::Tensor mine = part_of(batch(at::kFloat), rank);
   if (rank.rank == 1) {
@@ -250,7 +237,7 @@ GAMELAN_RANK_BODY(ddp_twice) {
   const at::Tensor whole = batch(at::kFloat);
   const at::Tensor mine = part_of(whole, rank);
   for (const bool find_unused : {true, false}) {
-    auto options = small_buckets();
+    auto options = small_buckets(false);
     options.find_unused_parameters = find_unused;
     CheckpointedNet net;
     DistributedDataParallel<CheckpointedNet> ddp(net, group, options);
@@ -259,7 +246,7 @@ GAMELAN_RANK_BODY(ddp_twice) {
                                             : "was marked ready twice"),
                       HasSubstr("'twice."), HasSubstr("set static_graph")));
   }
-  auto options = small_buckets();
+  auto options = small_buckets(false);
   options.static_graph = true;
   for (const bool as_view : {true, false}) {
     options.gradient_as_bucket_view = as_view;
@@ -312,7 +299,7 @@ TEST(DdpErrors, WhatCannotBeAveragedIsRefusedByName) {
 GAMELAN_RANK_BODY(ddp_uneven) {
   auto group = form_group(rank);
   Net net;
-  auto ddp = std::make_unique<NetParallel>(net, group, small_buckets());
+  auto ddp = std::make_unique<NetParallel>(net, group, small_buckets(false));
   expect_works(*ddp, rank, "while all have data");
   if (rank.rank == 1) {
     ddp.reset();
@@ -341,7 +328,7 @@ struct Killer : torch::autograd::Function<Killer> {
 GAMELAN_RANK_BODY(ddp_killed) {
   const auto group = form_group(rank);
   Net net;
-  NetParallel ddp(net, group, small_buckets());
+  NetParallel ddp(net, group, small_buckets(false));
   expect_works(ddp, rank, "before");
   const at::Tensor mine = part_of(batch(at::kFloat), rank);
   const std::string error = error_of([&] {

@@ -6,6 +6,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -151,6 +152,24 @@ std::string error_of(F&& body) {
     return error.what();
   }
   return "";
+}
+
+// Small enough that the module has several buckets.
+inline constexpr std::size_t kFirstBytes = 128;
+inline constexpr std::size_t kCapBytes = 700;
+
+inline DistributedDataParallelOptions small_buckets(bool find_unused = true) {
+  DistributedDataParallelOptions result;
+  result.first_bucket_bytes = kFirstBytes;
+  result.bucket_cap_bytes = kCapBytes;
+  result.find_unused_parameters = find_unused;
+  return result;
+}
+
+inline void run_threads(const std::string& body, std::initializer_list<int> sizes) {
+  for (const int size : sizes) {
+    ::gamelan::testing::run_ranks(::gamelan::testing::RankMode::kThreads, size, body);
+  }
 }
 
 }  // namespace gamelan::train::testing
