@@ -3,6 +3,8 @@
 #include <bit>
 #include <utility>
 
+#include "dist/transport/failure.h"
+
 namespace gamelan::dist {
 namespace {
 
@@ -20,7 +22,7 @@ void Work::State::finish(const base::Status& status) {
   if (done_.load(std::memory_order_relaxed)) {
     return;
   }
-  status_ = status;
+  status_ = own_copy(status);
   done_.store(true, std::memory_order_release);
   if (waiters_ > 0) {
     changed_.notify_all();
@@ -34,7 +36,7 @@ base::Status Work::State::wait() {
     changed_.wait(mutex_);
   }
   --waiters_;
-  return status_;
+  return own_copy(status_);
 }
 
 bool Work::done() const {
@@ -68,7 +70,7 @@ std::shared_ptr<Work::State> OperationQueue::add(Operation operation) {
   bool wake = false;
   {
     const base::MutexLock lock(mutex_);
-    refused = reason_;
+    refused = own_copy(reason_);
     if (!closed_) {
       state->operation_.signature.sequence = added_++;
       queue_.push_back(state);
@@ -144,7 +146,7 @@ void OperationQueue::close(const base::Status& reason) {
     const base::MutexLock lock(mutex_);
     if (!closed_) {
       closed_ = true;
-      reason_ = reason;
+      reason_ = own_copy(reason);
     }
     dropped.swap(queue_);
   }

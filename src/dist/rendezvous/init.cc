@@ -55,6 +55,10 @@ base::StatusOr<std::string> listen_host_of(const Store* store, const InitOptions
   if (!options.listen_host.empty()) {
     return options.listen_host;
   }
+  if (const char* const host = std::getenv("GAMELAN_LISTEN_HOST");
+      host != nullptr && *host != '\0') {
+    return std::string(host);
+  }
   std::shared_ptr<Store> innermost;
   if (const auto* prefixed = dynamic_cast<const PrefixStore*>(store)) {
     innermost = prefixed->innermost();

@@ -31,7 +31,8 @@ struct InitOptions {
   /// TORCHELASTIC_RESTART_COUNT, else 0.
   std::optional<std::uint64_t> generation;
   /// Where the links of this rank listen: an address of this host that the others reach. Empty =
-  /// the one that leads to the store, which is the loopback address for a job on one host.
+  /// GAMELAN_LISTEN_HOST, else the one that leads to the store: the loopback address for a job on
+  /// one host.
   std::string listen_host;
   /// How often the links show that they are alive.
   std::chrono::milliseconds heartbeat{2'000};

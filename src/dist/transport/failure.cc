@@ -5,8 +5,13 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <string>
 
 namespace gamelan::dist {
+
+base::Status own_copy(const base::Status& status) {
+  return status.ok() ? status : base::Status(status.code(), std::string(base::message(status)));
+}
 
 Failure::Failure() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   GAMELAN_CHECK(event_.valid(), "a process can open an eventfd (errno {})", errno);
@@ -14,7 +19,7 @@ Failure::Failure() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
 
 base::Status Failure::status() const {
   const base::MutexLock lock(mutex_);
-  return status_;
+  return own_copy(status_);
 }
 
 bool Failure::set(const base::Status& reason) {
@@ -23,7 +28,7 @@ bool Failure::set(const base::Status& reason) {
     if (!status_.ok()) {
       return false;
     }
-    status_ = reason;
+    status_ = own_copy(reason);
     failed_.store(true, std::memory_order_release);
   }
   const std::uint64_t one = 1;

@@ -8,6 +8,11 @@
 
 namespace gamelan::dist {
 
+/// The same error in memory of its own. Statuses share their text by a count inside Abseil's
+/// library, which the thread sanitizer cannot see (Debian's is not instrumented): what threads pass
+/// to each other is a copy.
+base::Status own_copy(const base::Status& status);
+
 /// Whether, and why, a group can no longer work. The first reason stays. Thread-safe.
 class Failure {
  public:

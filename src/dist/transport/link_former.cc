@@ -26,8 +26,9 @@ using std::chrono::milliseconds;
 constexpr std::uint32_t kHelloMagic = 0x314c4847;  // "GHL1"
 constexpr std::size_t kHelloBytes = 16;
 enum class ConnectionKind : std::uint32_t { kControl = 1, kData = 2 };
-// A peer that is there answers within this; it also bounds what a stranger can hold up.
-constexpr milliseconds kHandshakeTimeout{5'000};
+// How long a stranger can hold up those behind it in the queue of a listener, who wait for longer.
+constexpr milliseconds kAcceptTimeout{2'000};
+constexpr milliseconds kDialTimeout{20'000};
 constexpr milliseconds kSlice{200};
 
 /// What a rank publishes for the others, as lines of "key=value".
@@ -91,6 +92,10 @@ base::StatusOr<Record> parse_record(std::string_view text, int rank) {
   }
   record.tcp = *endpoint;
   return record;
+}
+
+bool is_loopback(const std::string& host) {
+  return host == "::1" || host == "localhost" || host.starts_with("127.");
 }
 
 class LinkFormer {
@@ -202,6 +207,13 @@ class LinkFormer {
           "memory",
           options_.rank, records_[static_cast<std::size_t>(options_.rank)].host, describe(peer));
     }
+    const std::string& own_host = records_[static_cast<std::size_t>(options_.rank)].host;
+    if (is_loopback(record.tcp.host) && record.host != own_host) {
+      return base::failed_precondition(
+          "{} listens on {}, which rank {} on {} cannot reach: MASTER_ADDR must be an address of "
+          "that host that leads to the others, or GAMELAN_LISTEN_HOST must name one there",
+          describe(peer), record.tcp.host, options_.rank, own_host);
+    }
     while (true) {
       base::StatusOr<base::Fd> socket =
           net::connect_tcp(record.tcp, std::min(meeting_.deadline(), base::deadline_after(kSlice)));
@@ -214,7 +226,7 @@ class LinkFormer {
 
   base::Status introduce(int socket, int peer, ConnectionKind kind) {
     const base::TimePoint deadline =
-        std::min(meeting_.deadline(), base::deadline_after(kHandshakeTimeout));
+        std::min(meeting_.deadline(), base::deadline_after(kDialTimeout));
     GAMELAN_RETURN_IF_ERROR(net::authenticate_client(socket, options_.token, context_, deadline));
     std::array<std::byte, kHelloBytes> hello{};
     put_u32(&hello[0], kHelloMagic);
@@ -254,7 +266,7 @@ class LinkFormer {
   /// Takes one connection; false for strangers and for peers that went away.
   bool welcome(int listener, bool local) {
     const base::TimePoint deadline =
-        std::min(meeting_.deadline(), base::deadline_after(kHandshakeTimeout));
+        std::min(meeting_.deadline(), base::deadline_after(kAcceptTimeout));
     base::StatusOr<base::Fd> socket = net::accept(listener, deadline);
     if (!socket.ok()) {
       return false;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dist/transport/failure.h"
+
 namespace gamelan::dist {
 namespace {
 
@@ -45,7 +47,7 @@ void Mailbox::send(int rank, std::uint32_t tag, const tensor::BufferView& buffer
   {
     const base::MutexLock lock(mutex_);
     Peer& peer = peers_[static_cast<std::size_t>(rank)];
-    gone = peer.gone;
+    gone = own_copy(peer.gone);
     eager = bytes <= kEagerBytes && peer.credit >= bytes + kMessageCost;
     if (gone.ok() && eager) {
       peer.credit -= bytes + kMessageCost;
@@ -87,7 +89,7 @@ void Mailbox::recv(int rank, std::uint32_t tag, const tensor::BufferView& buffer
     if (found) {
       arrival = std::move(waiting.front());
       waiting.pop_front();
-    } else if (gone = peer.gone; gone.ok()) {
+    } else if (gone = own_copy(peer.gone); gone.ok()) {
       peer.posted[tag].push_back(std::move(receive));
     }
     if (waiting.empty()) {
@@ -265,7 +267,7 @@ void Mailbox::fail_peer(int rank, const base::Status& reason) {
     const base::MutexLock lock(mutex_);
     Peer& peer = peers_[static_cast<std::size_t>(rank)];
     if (peer.gone.ok()) {
-      peer.gone = reason;
+      peer.gone = own_copy(reason);
     }
     ended = take_all(peer);
   }
