@@ -19,6 +19,7 @@
 #include "train/checkpoint/exchange.h"
 #include "train/ddp/distributed_data_parallel.h"
 #include "train/torch_view.h"
+#include "train/trainer/stop_signal.h"
 #include "train/trainer/trainer.h"
 
 namespace {
@@ -82,11 +83,15 @@ dist::Job join_job() {
   return train::value_or_throw(dist::init_process_group());
 }
 
-void train_toy(const train::TrainingArguments& arguments) {
+/// Exit code.
+int train_toy(train::TrainingArguments arguments) {
+  const train::StopSignal stop;  // SIGTERM: a snapshot, then the end
+  arguments.should_stop = [&stop] { return stop.requested(); };
   dist::Job job = join_job();
   const std::shared_ptr<dist::ProcessGroup> group = std::move(job.group);
   ToyTask task(group, arguments.per_device_train_batch_size);
-  train::Trainer(arguments, task, group.get()).run();
+  const train::TrainResult result = train::Trainer(arguments, task, group.get()).run();
+  return result.stopped ? train::StopSignal::kExitCode : cli::kExitDone;
 }
 
 }  // namespace
@@ -113,8 +118,7 @@ int main(int argc, char** argv) {
     return *exit_code;
   }
   try {
-    train_toy(arguments);
-    return cli::kExitDone;
+    return train_toy(arguments);
   } catch (const c10::Error& error) {
     fmt::print(stderr, "toy-trainer: {}\n", error.what_without_backtrace());
   } catch (const std::exception& error) {

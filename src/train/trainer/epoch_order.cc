@@ -21,8 +21,7 @@ std::vector<std::size_t> length_grouped_order(const std::vector<std::int64_t>& l
   const at::Tensor drawn = at::randperm(static_cast<std::int64_t>(size), generator, at::kLong);
   std::vector<std::size_t> order(drawn.const_data_ptr<std::int64_t>(),
                                  drawn.const_data_ptr<std::int64_t>() + size);
-  const std::size_t batches =
-      std::clamp<std::size_t>(size / (batch_size * 4), 1, kBatchesPerPiece);
+  const std::size_t batches = std::clamp<std::size_t>(size / (batch_size * 4), 1, kBatchesPerPiece);
   const std::size_t piece = batches * batch_size;
   std::size_t longest = 0;
   for (std::size_t start = 0; start < size; start += piece) {

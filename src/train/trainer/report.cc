@@ -26,8 +26,9 @@ void Report::sizes(const JobSizes& sizes) {
                     sizes.world_size == 1 ? "" : "es",
                     sizes.backend.empty() ? "" : " (" + sizes.backend + ")"));
   print(
-      fmt::format("  batch {} a process, accumulated {}x, {} processes: effective global batch {}",
-                  batch, accumulation, sizes.world_size, batch * accumulation * sizes.world_size));
+      fmt::format("  batch {} a process x {} accumulated x {} process{}: effective global batch {}",
+                  batch, accumulation, sizes.world_size, sizes.world_size == 1 ? "" : "es",
+                  batch * accumulation * sizes.world_size));
   print(fmt::format("  steps per process: {} an epoch, {} in all; {}", sizes.steps_per_epoch,
                     sizes.total_steps, arguments_.bf16 ? "bf16 autocast" : "fp32"));
 }
