@@ -149,6 +149,15 @@ TEST(StoreServerTest, TooManyWaitingRequestsOfOneConnectionAreRefused) {
   EXPECT_EQ(reply.status().code(), StatusCode::kResourceExhausted);
 }
 
+TEST(StoreServerTest, TooManyBytesOfWaitedForKeysAreRefused) {
+  const auto server = start_server();
+  const base::Fd client = raw_client(server->endpoint());
+  const std::string frame = request_frame(
+      StoreOp::kWait, std::vector<std::string>(600, std::string(kMaxStoreKeyBytes, 'k')), 1);
+  ASSERT_TRUE(send_text(client.get(), frame + frame).ok());
+  EXPECT_EQ(receive_reply(client.get()).second.status().code(), StatusCode::kResourceExhausted);
+}
+
 TEST(StoreServerTest, UnknownOperationsAreAnsweredAndGarbageEndsTheConnection) {
   const auto server = start_server();
   const auto other = connect(server->endpoint());
@@ -208,12 +217,12 @@ TEST(StoreServerTest, CloseAnswersWhoeverWaitsAndNamesTheStore) {
   EXPECT_LT(base::seconds(base::Clock::now() - start), 5.0);
 }
 
-TEST(StoreServerTest, AKilledServerIsNoticedAtOnce) {
-  // Listen here, serve in a child: the port is known without asking the child.
+/// Serves a store from a process of its own. The listener is made here, so the port is known at
+/// once.
+pid_t start_server_process(net::Endpoint* endpoint) {
   base::Fd listener = *net::listen_tcp({"127.0.0.1", 0});
-  const net::Endpoint endpoint = *net::local_endpoint(listener.get());
+  *endpoint = *net::local_endpoint(listener.get());
   const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
   if (child == 0) {
     StoreServerOptions options;
     options.listener = std::move(listener);
@@ -224,7 +233,48 @@ TEST(StoreServerTest, AKilledServerIsNoticedAtOnce) {
     }
     ::_exit(1);
   }
-  listener.reset();
+  return child;
+}
+
+TEST(StoreServerTest, ProcessesMeet) {
+  constexpr int kProcesses = 4;
+  net::Endpoint endpoint;
+  const pid_t server = start_server_process(&endpoint);
+  ASSERT_GT(server, 0);
+  std::vector<pid_t> children;
+  for (int rank = 0; rank < kProcesses; ++rank) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      const auto store = connect(endpoint);
+      bool good = store != nullptr;
+      std::int64_t sum = 0;
+      for (int i = 0; good && i < 100; ++i) {
+        const auto now = store->add("sum", rank + 1);
+        good = now.ok() && *now > sum;
+        sum = now.value_or(0);
+      }
+      good = good && store->set(fmt::format("address/{}", rank), std::to_string(rank)).ok();
+      const auto all = store->multi_get({"address/0", "address/1", "address/2", "address/3"});
+      good = good && all.ok() && *all == std::vector<std::string>{"0", "1", "2", "3"};
+      good = good && *store->get("sum") == std::to_string(100 * (1 + 2 + 3 + 4));
+      ::_exit(good ? 0 : 1);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  }
+  ::kill(server, SIGKILL);
+  ::waitpid(server, nullptr, 0);
+}
+
+TEST(StoreServerTest, AKilledServerIsNoticedAtOnce) {
+  net::Endpoint endpoint;
+  const pid_t child = start_server_process(&endpoint);
+  ASSERT_GT(child, 0);
   const auto store = connect(endpoint);
   EXPECT_EQ(*store->add("n", 1), 1);
   base::Status waited;
@@ -327,6 +377,12 @@ TEST(TcpStoreTest, TheHostPicksAPortAndListensOnItsOwnAddress) {
 
 TEST(TcpStoreTest, NonsenseOptionsAreRefused) {
   TcpStoreOptions options;
+  options.endpoint = {"no-such-host.invalid", 0};
+  options.is_server = true;
+  options.timeout = milliseconds(10);
+  const auto nowhere = TcpStore::create(options);
+  EXPECT_EQ(nowhere.status().code(), StatusCode::kUnavailable);
+  EXPECT_THAT(text_of(nowhere.status()), HasSubstr("no-such-host.invalid"));
   options.timeout = milliseconds(0);
   EXPECT_EQ(TcpStore::create(options).status().code(), StatusCode::kInvalidArgument);
 }

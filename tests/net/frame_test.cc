@@ -163,8 +163,9 @@ TEST(WireTest, ReadsWhatWasWrittenAndNothingBeyond) {
 }
 
 TEST(WireTest, AShortReadSpoilsTheRest) {
-  const std::string text("\xff\xff\xff\xff"
-                         "abc");
+  const std::string text(
+      "\xff\xff\xff\xff"
+      "abc");
   WireReader reader(bytes_of(text));
   EXPECT_EQ(reader.blob(), std::nullopt);  // says 4 GiB, has 3 bytes
   EXPECT_EQ(reader.number<std::uint8_t>(), std::nullopt);

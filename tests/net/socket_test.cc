@@ -121,6 +121,16 @@ TEST(SocketTest, ConnectGivesUpAtItsDeadlineAndNamesTheCause) {
   EXPECT_THAT(text_of(fd.status()), HasSubstr("Connection refused"));
 }
 
+TEST(SocketTest, ConnectOnceDoesNotTryAgain) {
+  auto reserved = listen_tcp({"127.0.0.1", 0});
+  const Endpoint endpoint = *local_endpoint(reserved->get());
+  EXPECT_TRUE(connect_tcp_once(endpoint, soon()).ok());
+  reserved->reset();
+  const auto fd = connect_tcp_once(endpoint, base::TimePoint::max());
+  EXPECT_EQ(fd.status().code(), StatusCode::kUnavailable);
+  EXPECT_THAT(text_of(fd.status()), HasSubstr(to_string(endpoint)));
+}
+
 TEST(SocketTest, UnknownNameIsNamed) {
   const auto fd = connect_tcp({"no-such-host.invalid", 1}, soon(milliseconds(1)));
   EXPECT_EQ(fd.status().code(), StatusCode::kDeadlineExceeded);

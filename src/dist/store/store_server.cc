@@ -30,6 +30,11 @@ class StoreServer::Impl {
     PeerId peer;
     std::uint32_t request_id;
     net::EventLoop::TimerId timer;
+    std::size_t key_bytes;
+  };
+  struct Waiting {  // of one peer
+    std::unordered_set<WaiterId> ids;
+    std::size_t key_bytes = 0;
   };
 
   void on_frame(PeerId peer, const net::Frame& frame);
@@ -41,7 +46,7 @@ class StoreServer::Impl {
   const std::string where_;
   StoreTable table_;
   std::unordered_map<WaiterId, Waiter> waiters_;
-  std::unordered_map<PeerId, std::unordered_set<WaiterId>> waiters_of_;
+  std::unordered_map<PeerId, Waiting> waiting_of_;
   std::string reply_frame_;  // its memory is kept from reply to reply
   // The loop is destroyed last of the two: the server's sockets live in it.
   net::EventLoop loop_;
@@ -92,11 +97,17 @@ void StoreServer::Impl::on_frame(PeerId peer, const net::Frame& frame) {
 }
 
 void StoreServer::Impl::park(PeerId peer, std::uint32_t request_id, TimedRequest request) {
-  std::unordered_set<WaiterId>& waiters = waiters_of_[peer];
-  if (waiters.size() >= kMaxWaitingRequests) {
+  Waiting& waiting = waiting_of_[peer];
+  std::size_t key_bytes = 0;
+  for (const std::string& key : request.request.keys) {
+    key_bytes += key.size();
+  }
+  if (waiting.ids.size() >= kMaxWaitingRequests ||
+      waiting.key_bytes + key_bytes > kMaxStoreMessageBytes) {
     reply(peer, request_id,
-          base::resource_exhausted("at most {} requests of one connection may wait",
-                                   kMaxWaitingRequests));
+          base::resource_exhausted(
+              "at most {} requests of one connection may wait, with {} bytes of keys",
+              kMaxWaitingRequests, kMaxStoreMessageBytes));
     return;
   }
   if (request.timeout_ms == 0) {
@@ -114,8 +125,9 @@ void StoreServer::Impl::park(PeerId peer, std::uint32_t request_id, TimedRequest
       loop_.call_at(base::deadline_after(timeout), [this, id, keys = std::move(keys), timeout] {
         table_.cancel(id, wait_timeout(keys, timeout.count()));
       });
-  waiters.insert(id);
-  waiters_.emplace(id, Waiter{peer, request_id, timer});
+  waiting.ids.insert(id);
+  waiting.key_bytes += key_bytes;
+  waiters_.emplace(id, Waiter{peer, request_id, timer, key_bytes});
 }
 
 void StoreServer::Impl::on_done(WaiterId id, const base::StatusOr<StoreReply>& result) {
@@ -123,20 +135,21 @@ void StoreServer::Impl::on_done(WaiterId id, const base::StatusOr<StoreReply>& r
   const Waiter waiter = entry->second;
   waiters_.erase(entry);
   loop_.cancel(waiter.timer);
-  const auto of_peer = waiters_of_.find(waiter.peer);
-  if (of_peer != waiters_of_.end()) {
-    of_peer->second.erase(id);
+  const auto of_peer = waiting_of_.find(waiter.peer);
+  if (of_peer != waiting_of_.end()) {
+    of_peer->second.ids.erase(id);
+    of_peer->second.key_bytes -= waiter.key_bytes;
   }
   reply(waiter.peer, waiter.request_id, result);
 }
 
 void StoreServer::Impl::on_close(PeerId peer) {
-  const auto found = waiters_of_.find(peer);
-  if (found == waiters_of_.end()) {
+  const auto found = waiting_of_.find(peer);
+  if (found == waiting_of_.end()) {
     return;
   }
-  const std::unordered_set<WaiterId> waiters = std::move(found->second);
-  waiters_of_.erase(found);
+  const std::unordered_set<WaiterId> waiters = std::move(found->second.ids);
+  waiting_of_.erase(found);
   for (const WaiterId waiter : waiters) {
     table_.cancel(waiter, base::unavailable("its client has gone"));
   }

@@ -29,6 +29,23 @@ bool is_loopback(const std::string& address) {
   return address.starts_with("127.") || address == "::1";
 }
 
+/// The address that packets to `endpoint` leave from. Its name may become known only a while after
+/// this process has started, as the names of containers do.
+base::StatusOr<std::string> own_address_towards(const net::Endpoint& endpoint,
+                                                base::TimePoint deadline) {
+  for (int attempt = 0;; ++attempt) {
+    base::StatusOr<std::string> address = net::source_address_towards(endpoint);
+    if (address.ok() || base::Clock::now() >= deadline) {
+      return address;
+    }
+    if (attempt == 0) {
+      base::log().warn("store: {}; trying again", base::message(address.status()));
+    }
+    std::this_thread::sleep_until(
+        std::min(deadline, base::deadline_after(std::chrono::milliseconds(100))));
+  }
+}
+
 /// Where the host of a store listens.
 base::StatusOr<net::Endpoint> listen_endpoint(const TcpStoreOptions& options) {
   net::Endpoint endpoint = options.endpoint;
@@ -36,7 +53,8 @@ base::StatusOr<net::Endpoint> listen_endpoint(const TcpStoreOptions& options) {
     endpoint.host = options.listen_address;
     return endpoint;
   }
-  GAMELAN_ASSIGN_OR_RETURN(endpoint.host, net::source_address_towards(options.endpoint));
+  GAMELAN_ASSIGN_OR_RETURN(
+      endpoint.host, own_address_towards(options.endpoint, base::deadline_after(options.timeout)));
   if (is_loopback(endpoint.host) && options.endpoint.host != "localhost" &&
       !is_loopback(options.endpoint.host)) {
     base::log().warn(
