@@ -14,6 +14,8 @@
 #include <tuple>
 #include <utility>
 
+#include "train/optim/fused_adamw.h"
+
 namespace gamelan::train {
 namespace {
 
@@ -103,7 +105,7 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
                                                         const DecayGroups& groups) {
   using namespace torch::optim;
   if (options.name == "adamw" || options.name == "adamw_torch") {
-    return two_groups<AdamW>(groups, adam_options<AdamWOptions>(options));
+    return two_groups<FusedAdamW>(groups, adam_options<AdamWOptions>(options));
   }
   if (options.name == "adam") {
     return two_groups<Adam>(groups, adam_options<AdamOptions>(options));
