@@ -1,0 +1,216 @@
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/arguments.h"
+#include "dist/rendezvous/init.h"
+#include "gamelan-train/bert_classify_options.h"
+#include "gamelan-train/bert_classify_task.h"
+#include "gamelan-train/bert_folder.h"
+#include "gamelan-train/commands.h"
+#include "gamelan-train/text_data.h"
+#include "train/data/tokenized_dataset.h"
+#include "train/torch_view.h"
+#include "train/trainer/trainer.h"
+
+namespace gamelan::apps {
+namespace {
+
+using train::TokenizedDataset;
+using train::value_or_throw;
+
+/// The processes of the job; an empty one when this process is alone.
+struct Processes {
+  std::shared_ptr<dist::Store> store;
+  std::shared_ptr<dist::ProcessGroup> group;
+
+  bool first() const { return group == nullptr || group->rank() == 0; }
+};
+
+// A launcher says in WORLD_SIZE how many processes there are; without one there is this one alone.
+Processes join(const BertClassifyOptions& options) {
+  const char* world_size = std::getenv("WORLD_SIZE");
+  if (world_size == nullptr || std::string(world_size) == "1") {
+    return {};
+  }
+  dist::InitOptions init;
+  init.backend = options.backend;
+  init.timeout = std::chrono::seconds(options.ddp_timeout_seconds);
+  dist::Job job = value_or_throw(dist::init_process_group(init));
+  base::set_log_prefix(fmt::format("rank {}", job.group->rank()));
+  return {std::move(job.store), std::move(job.group)};
+}
+
+void say(const Processes& processes, const std::string& line) {
+  if (processes.first()) {
+    fmt::print("{}\n", line);
+    std::fflush(stdout);
+  }
+}
+
+TokenizedDataset tokenize(const io::TextDataset& texts, const BertFolder& folder,
+                          std::int64_t max_length) {
+  TokenizedDataset data(folder.tokenizer, static_cast<std::size_t>(max_length));
+  for (const io::TextExample& example : texts.examples) {
+    data.append(example.text, {}, example.label);
+  }
+  return data;
+}
+
+void check_lengths(const BertClassifyOptions& options, const BertFolder& folder) {
+  TORCH_CHECK_VALUE(options.max_seq_length <= folder.config.max_position_embeddings,
+                    "--max-seq-length: expected at most the model's ",
+                    folder.config.max_position_embeddings, " position embeddings, got ",
+                    options.max_seq_length);
+  TORCH_CHECK_VALUE(
+      static_cast<std::int64_t>(folder.tokenizer.vocabulary_size()) <= folder.config.vocab_size,
+      "the tokenizer has ", folder.tokenizer.vocabulary_size(),
+      " tokens, expected at most the model's vocab_size ", folder.config.vocab_size);
+}
+
+void say_what_was_loaded(const Processes& processes, const BertFolder& folder,
+                         const train::BertLoadReport& report) {
+  if (folder.weights.empty()) {
+    say(processes, "Model: random weights");
+    return;
+  }
+  say(processes, fmt::format("Model: {}", folder.weights));
+  if (!report.new_weights.empty()) {
+    say(processes,
+        fmt::format("  new, not in the checkpoint: {}", fmt::join(report.new_weights, ", ")));
+  }
+  if (!report.unused.empty()) {
+    say(processes, fmt::format("  unused of the checkpoint: {}", fmt::join(report.unused, ", ")));
+  }
+}
+
+void say_sizes(const Processes& processes, const char* name, const TokenizedDataset& data) {
+  std::int64_t longest = 0;
+  for (const std::int64_t length : data.lengths()) {
+    longest = std::max(longest, length);
+  }
+  say(processes,
+      fmt::format("{} set: {} samples, {} tokens (longest {}, average {:.1f})", name, data.size(),
+                  data.tokens(), longest,
+                  static_cast<double>(data.tokens()) / static_cast<double>(data.size())));
+}
+
+nlohmann::json figures(const train::TrainResult& result, const Processes& processes,
+                       const BertClassifyOptions& options, double seconds) {
+  nlohmann::json all = {{"already_finished", result.already_finished},
+                        {"stopped", result.stopped},
+                        {"steps", result.steps},
+                        {"resumed_step", result.resumed_step},
+                        {"failed_saves", result.failed_saves},
+                        {"train_losses", result.epoch_losses},
+                        {"evaluations", result.epoch_metrics},
+                        {"train_seconds", result.train_seconds},
+                        {"seconds", seconds},
+                        {"world_size", processes.group == nullptr ? 1 : processes.group->size()},
+                        {"output_dir", options.training.output_dir}};
+  if (!result.epoch_metrics.empty() && result.epoch_metrics.back().contains("accuracy")) {
+    all["accuracy"] = result.epoch_metrics.back()["accuracy"];
+  }
+  return all;
+}
+
+BertClassifyTask::Options task_options(const BertClassifyOptions& options,
+                                       const BertFolder& folder) {
+  BertClassifyTask::Options task;
+  task.collate.pad_to = options.padding == "max_length" ? options.max_seq_length : 0;
+  task.collate.pad_token_id = folder.tokenizer.pad_id();
+  task.eval_batch_size = options.per_device_eval_batch_size;
+  task.bf16 = options.training.bf16;
+  task.progress_bar = !options.training.disable_tqdm;
+  task.bucket_cap_bytes = static_cast<std::size_t>(options.bucket_cap_mb * (1 << 20));
+  task.save = [&options, &folder](train::BertForSequenceClassificationImpl& model) {
+    save_bert_folder(options.training.output_dir, model, folder.tokenizer);
+    fmt::print("Model saved in {}\n", options.training.output_dir);
+    std::fflush(stdout);
+  };
+  return task;
+}
+
+void train_bert(const BertClassifyOptions& options) {
+  const base::TimePoint start = base::Clock::now();
+  if (options.threads > 0) {
+    at::set_num_threads(options.threads);
+  }
+  const Processes processes = join(options);
+  const BertFolder folder = options.model.empty()
+                                ? open_random_bert(options.config_name, options.tokenizer_name)
+                                : open_bert_folder(options.model, options.tokenizer_name);
+  check_lengths(options, folder);
+  TextDataOptions reading = {options.columns, !options.no_header, options.max_train_samples,
+                             options.training.seed};
+  const io::TextDataset texts = read_texts(options.train_file, reading, folder.labels);
+  const std::vector<std::string>& labels = texts.labels;
+  const TokenizedDataset training = tokenize(texts, folder, options.max_seq_length);
+  std::optional<TokenizedDataset> evaluation;
+  if (!options.validation_file.empty()) {
+    reading.max_samples = options.max_eval_samples;
+    evaluation = tokenize(read_texts(options.validation_file, reading, labels), folder,
+                          options.max_seq_length);
+  }
+  LoadedBert bert = load_bert(folder, labels, options.dropout, options.training.seed);
+  say_what_was_loaded(processes, folder, bert.report);
+  say(processes, fmt::format("Labels: {}", fmt::join(labels, ", ")));
+  say_sizes(processes, "Training", training);
+  if (evaluation) {
+    say_sizes(processes, "Evaluation", *evaluation);
+  }
+  const BertClassifyTask::Options task = task_options(options, folder);
+  if (options.init_only) {
+    if (processes.first()) {
+      task.save(*bert.model);
+    }
+    return;
+  }
+  BertClassifyTask job(bert.model, training, evaluation ? &*evaluation : nullptr, processes.group,
+                       task);
+  train::Trainer trainer(options.training, job, processes.group.get());
+  const train::TrainResult result = trainer.run();
+  if (options.json) {
+    say(processes,
+        figures(result, processes, options, base::seconds(base::Clock::now() - start)).dump());
+  }
+}
+
+}  // namespace
+
+int bert_classify_command(const std::vector<std::string>& arguments) {
+  BertClassifyOptions options = bert_classify_defaults();
+  CLI::App app("", "gamelan train bert-classify");
+  add_bert_classify_options(app, options);
+  if (const auto code = cli::parse(app, arguments)) {
+    return *code;
+  }
+  if (const auto error = find_usage_error(options)) {
+    return cli::usage_error(app, *error);
+  }
+  try {
+    train_bert(options);
+  } catch (const c10::Error& error) {
+    fmt::print(stderr, "gamelan train bert-classify: {}\n", error.what_without_backtrace());
+    return cli::kExitFailed;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "gamelan train bert-classify: {}\n", error.what());
+    return cli::kExitFailed;
+  }
+  return cli::kExitDone;
+}
+
+}  // namespace gamelan::apps

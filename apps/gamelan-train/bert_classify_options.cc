@@ -1,0 +1,148 @@
+#include "gamelan-train/bert_classify_options.h"
+
+#include "cli/arguments.h"
+
+namespace gamelan::apps {
+namespace {
+
+void add_model_options(CLI::App& app, BertClassifyOptions& o) {
+  app.add_option("--model-name-or-path", o.model,
+                 "HuggingFace folder to start from: config.json, model.safetensors, tokenizer");
+  app.add_option("--config-name", o.config_name,
+                 "config.json of a model that starts from random weights instead");
+  app.add_option("--tokenizer-name", o.tokenizer_name,
+                 "Folder of the tokenizer (default: that of --model-name-or-path)");
+  app.add_option("--dropout", o.dropout,
+                 "Dropout of hidden layers, attention and classifier (default: the model's)")
+      ->check(CLI::Range(0.0, 1.0));
+}
+
+void add_data_options(CLI::App& app, BertClassifyOptions& o) {
+  app.add_option("--train-file", o.train_file,
+                 "Training data: TSV, CSV or JSONL, also .gz, or a folder like aclImdb/train");
+  app.add_option("--validation-file", o.validation_file, "Data to evaluate on after each epoch");
+  app.add_option("--text-column", o.columns.text,
+                 "Name of the column of the texts, or its number from 0")
+      ->capture_default_str();
+  app.add_option("--label-column", o.columns.label, "Name or number of the column of the labels")
+      ->capture_default_str();
+  app.add_flag("--no-header", o.no_header, "The first line of TSV and CSV is data");
+  app.add_option("--max-train-samples", o.max_train_samples, "Draw N samples by --seed; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--max-eval-samples", o.max_eval_samples, "Draw N samples by --seed; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--max-seq-length,--max-length", o.max_seq_length,
+                 "Tokens kept of a text, special ones included")
+      ->check(CLI::Range(std::int64_t{3}, std::int64_t{1} << 20))
+      ->capture_default_str();
+  app.add_option("--padding", o.padding,
+                 "longest: no wasted work; max_length: every text padded to --max-seq-length")
+      ->check(CLI::IsMember({"longest", "max_length"}))
+      ->capture_default_str();
+}
+
+void add_training_options(CLI::App& app, train::TrainingArguments& t) {
+  app.add_option("--num-train-epochs", t.num_train_epochs)->capture_default_str();
+  app.add_option("--max-steps", t.max_steps, "End after N steps; -1: the epochs decide")
+      ->capture_default_str();
+  app.add_option("--per-device-train-batch-size,--batch-size", t.per_device_train_batch_size,
+                 "Samples of one process in one micro-batch")
+      ->capture_default_str();
+  app.add_option("--gradient-accumulation-steps", t.gradient_accumulation_steps,
+                 "Micro-batches of one optimizer step")
+      ->capture_default_str();
+  app.add_option("--learning-rate", t.learning_rate)->capture_default_str();
+  app.add_option("--weight-decay", t.weight_decay, "Not of biases and LayerNorms")
+      ->capture_default_str();
+  app.add_option("--adam-beta1", t.adam_beta1)->capture_default_str();
+  app.add_option("--adam-beta2", t.adam_beta2)->capture_default_str();
+  app.add_option("--adam-epsilon", t.adam_epsilon)->capture_default_str();
+  app.add_option("--max-grad-norm", t.max_grad_norm, "Clip the gradient to this norm; 0: do not")
+      ->capture_default_str();
+  app.add_option("--lr-scheduler-type", t.lr_scheduler_type, "linear or constant")
+      ->capture_default_str();
+  app.add_option("--warmup-ratio", t.warmup_ratio, "Warm-up as a part of all steps")
+      ->capture_default_str();
+  app.add_option("--warmup-steps", t.warmup_steps, "Warm-up in steps; 0: --warmup-ratio decides")
+      ->capture_default_str();
+  app.add_option("--seed", t.seed)->capture_default_str();
+  app.add_flag("--bf16", t.bf16, "Matrix products in bfloat16; weights stay in fp32");
+  app.add_flag("--group-by-length", t.group_by_length, "Batches of texts of similar length");
+}
+
+void add_output_options(CLI::App& app, BertClassifyOptions& o) {
+  train::TrainingArguments& t = o.training;
+  app.add_option("--output-dir", t.output_dir,
+                 "Where the model and the snapshots go; the same command typed again continues");
+  app.add_flag("--overwrite-output-dir", t.overwrite_output_dir, "Begin anew");
+  app.add_option("--logging-steps", t.logging_steps, "Print the loss every N steps; 0: per epoch")
+      ->capture_default_str();
+  app.add_option("--save-steps", t.save_steps, "Snapshot every N steps; 0: after epochs alone")
+      ->capture_default_str();
+  app.add_option("--save-epochs", t.save_epochs, "Snapshot every N epochs; 0: none")
+      ->capture_default_str();
+  app.add_option("--save-total-limit", t.save_total_limit, "Snapshots that are kept; 0: all")
+      ->capture_default_str();
+  app.add_flag("--disable-tqdm", t.disable_tqdm, "No progress bar");
+  app.add_flag("--init-only", o.init_only,
+               "Write the model as training would begin with to --output-dir and end");
+  app.add_flag("--json", o.json, "Print the final figures as one JSON object on the last line");
+}
+
+void add_process_options(CLI::App& app, BertClassifyOptions& o) {
+  app.add_option("--per-device-eval-batch-size", o.per_device_eval_batch_size)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--backend,--ddp-backend", o.backend, "Collectives: cpu (gloo) or tcp")
+      ->capture_default_str();
+  app.add_option("--ddp-bucket-cap-mb", o.bucket_cap_mb, "Size of gradient buckets")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--ddp-timeout", o.ddp_timeout_seconds, "Seconds a process waits for the others")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--threads", o.threads, "Threads of this process (default: OMP_NUM_THREADS)")
+      ->check(CLI::NonNegativeNumber);
+}
+
+}  // namespace
+
+BertClassifyOptions bert_classify_defaults() {
+  BertClassifyOptions options;
+  options.training.num_train_epochs = 4;
+  options.training.learning_rate = 2e-5;
+  options.training.save_total_limit = 1;
+  return options;
+}
+
+void add_bert_classify_options(CLI::App& app, BertClassifyOptions& options) {
+  cli::describe(
+      app,
+      "gamelan run --standalone --nproc-per-node 2 gamelan train bert-classify \\\n"
+      "    --model-name-or-path minilm --train-file train.jsonl --validation-file test.jsonl \\\n"
+      "    --output-dir out --num-train-epochs 1 --learning-rate 5e-5 --bf16",
+      "Fine-tunes BERT to classify texts and writes a folder that HuggingFace loads.");
+  add_model_options(app, options);
+  add_data_options(app, options);
+  add_training_options(app, options.training);
+  add_output_options(app, options);
+  add_process_options(app, options);
+}
+
+std::optional<std::string> find_usage_error(const BertClassifyOptions& o) {
+  if (o.model.empty() == o.config_name.empty()) {
+    return "expected one of --model-name-or-path (a folder) and --config-name (random weights)";
+  }
+  if (o.model.empty() && o.tokenizer_name.empty()) {
+    return "--config-name needs --tokenizer-name, the folder of a tokenizer";
+  }
+  if (o.train_file.empty()) {
+    return "expected --train-file";
+  }
+  if (o.training.output_dir.empty()) {
+    return "expected --output-dir";
+  }
+  return std::nullopt;
+}
+
+}  // namespace gamelan::apps
