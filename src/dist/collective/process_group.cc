@@ -1,8 +1,10 @@
 #include "dist/collective/process_group.h"
 
+#include <atomic>
 #include <functional>
 #include <utility>
 
+#include "base/log.h"
 #include "dist/collective/flight_record.h"
 #include "dist/collective/link/link_collectives.h"
 #include "dist/collective/operation_queue.h"
@@ -228,6 +230,10 @@ class ProcessGroup::Impl {
       return status;
     }
     transport().fail(status);
+    if (status.code() == base::StatusCode::kDeadlineExceeded && !told_.exchange(true)) {
+      base::log().warn("rank {}: the last operations of group '{}':\n{}", rank(),
+                       transport().group_name(), flight_.recent(8));
+    }
     // The other reasons name an operation themselves.
     const bool from_elsewhere = status.code() == base::StatusCode::kUnavailable ||
                                 status.code() == base::StatusCode::kAborted;
@@ -242,6 +248,7 @@ class ProcessGroup::Impl {
   const Options options_;
   const std::shared_ptr<Registry> registry_;
   FlightRecord flight_;
+  std::atomic<bool> told_{false};  // of the last operations, in the log
   std::unique_ptr<Collectives> collectives_;
   std::shared_ptr<OperationQueue> queue_;
 };
