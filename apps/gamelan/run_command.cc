@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <functional>
 #include <optional>
 
@@ -88,7 +90,8 @@ void add_job_options(CLI::App& app, RunArguments& a) {
                  "endpoint, its port")
       ->envname("PET_MASTER_PORT")
       ->check(CLI::Range(0, 65535));
-  app.add_option("--local-addr", a.local_addr, "Address other nodes reach this one at")
+  app.add_option("--local-addr", a.local_addr,
+                 "On node 0: the address that other nodes and their workers reach it at")
       ->envname("PET_LOCAL_ADDR");
 }
 
@@ -109,7 +112,7 @@ void add_worker_options(CLI::App& app, RunArguments& a) {
       ->envname("PET_LOCAL_RANKS_FILTER");
   app.add_option("--shutdown-timeout", a.shutdown_timeout,
                  "Seconds from SIGTERM to SIGKILL when workers are ended")
-      ->envname("TORCH_ELASTIC_SHUTDOWN_TIMEOUT")
+      ->envname("PET_SHUTDOWN_TIMEOUT")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--signals-to-handle", a.signals_to_handle,
@@ -264,6 +267,9 @@ base::StatusOr<LaunchOptions> convert(const RunArguments& a, std::vector<std::st
 
 int run_command(const std::vector<std::string>& arguments) {
   RunArguments run_arguments;
+  if (const char* seconds = std::getenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT")) {
+    run_arguments.shutdown_timeout = std::max(0.0, std::strtod(seconds, nullptr));
+  }
   CLI::App app("", "gamelan run");
   cli::describe(
       app, "gamelan run --standalone --nproc-per-node 2 gamelan train --help",

@@ -25,6 +25,8 @@ using std::chrono::seconds;
 
 constexpr seconds kNoticeInterval{5};
 constexpr milliseconds kRedialPause{250};
+/// For the last teed output to reach a console that may be slow.
+constexpr seconds kDrain{2};
 /// After a signal the agent waits this much longer than the workers' grace for node 0's last word.
 constexpr seconds kLeaveSlack{5};
 /// Two interrupts closer together than this are one: timeout(1) sends each signal twice.
@@ -66,7 +68,7 @@ int Agent::run() {
     tick(base::Clock::now());
   }
   if (relay_ != nullptr) {
-    relay_->drain(base::deadline_after(seconds(5)));
+    relay_->drain(base::deadline_after(kDrain));
   }
   return exit_code_;
 }

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <string_view>
@@ -15,15 +16,43 @@ namespace {
 /// A line that never ends is cut here, so that a worker cannot make the agent hold it all.
 constexpr std::size_t kMaxLineBytes = 64 * 1024;
 
-void write_all(int fd, std::string_view text) {
+/// A pipe or terminal that poll(2) calls writable takes this much without blocking (PIPE_BUF).
+constexpr std::size_t kChunkBytes = 4096;
+
+void notify(int event_fd) {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(event_fd, &one, sizeof(one));
+}
+
+}  // namespace
+
+LogRelay::LogRelay()
+    : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      thread_([this] { run(); }) {}
+
+LogRelay::~LogRelay() {
+  {
+    const base::MutexLock lock(mutex_);
+    closing_ = true;
+  }
+  notify(stop_.get());
+  notify(wake_.get());
+  thread_.join();
+}
+
+void LogRelay::write_all(int fd, std::string_view text) const {
   while (!text.empty()) {
-    const ssize_t written = write(fd, text.data(), text.size());
-    if (written < 0 && errno == EINTR) {
+    std::array<pollfd, 2> fds{{{.fd = fd, .events = POLLOUT, .revents = 0},
+                               {.fd = stop_.get(), .events = POLLIN, .revents = 0}}};
+    if (poll(fds.data(), fds.size(), -1) < 0 && errno == EINTR) {
       continue;
     }
-    if (written < 0 && errno == EAGAIN) {
-      pollfd ready{.fd = fd, .events = POLLOUT, .revents = 0};
-      poll(&ready, 1, -1);
+    if (fds[1].revents != 0) {
+      return;
+    }
+    const ssize_t written = write(fd, text.data(), std::min(text.size(), kChunkBytes));
+    if (written < 0 && (errno == EINTR || errno == EAGAIN)) {
       continue;
     }
     if (written <= 0) {
@@ -33,31 +62,13 @@ void write_all(int fd, std::string_view text) {
   }
 }
 
-}  // namespace
-
-LogRelay::LogRelay() : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), thread_([this] { run(); }) {}
-
-LogRelay::~LogRelay() {
-  {
-    const base::MutexLock lock(mutex_);
-    closing_ = true;
-  }
-  wake();
-  thread_.join();
-}
-
-void LogRelay::wake() {
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = write(wake_.get(), &one, sizeof(one));
-}
-
 void LogRelay::add(Stream stream) {
   {
     const base::MutexLock lock(mutex_);
     added_.push_back(std::move(stream));
     ++open_count_;
   }
-  wake();
+  notify(wake_.get());
 }
 
 void LogRelay::drain(base::TimePoint deadline) {

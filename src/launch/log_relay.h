@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -23,7 +24,7 @@ class LogRelay {
   };
 
   LogRelay();
-  /// Gives up what is not read yet; call `drain` before.
+  /// Gives up what is not written yet, also when the console blocks; call `drain` before.
   ~LogRelay();
   LogRelay(const LogRelay&) = delete;
   LogRelay& operator=(const LogRelay&) = delete;
@@ -41,9 +42,10 @@ class LogRelay {
 
   void run();
   bool copy_some(Open& open);
-  void wake();
+  void write_all(int fd, std::string_view text) const;
 
-  base::Fd wake_;  // eventfd
+  base::Fd wake_;  // eventfd: streams were added, or the end has come
+  base::Fd stop_;  // eventfd: the end has come; stays readable
   base::Mutex mutex_;
   base::CondVar changed_;
   std::vector<Stream> added_ ABSL_GUARDED_BY(mutex_);

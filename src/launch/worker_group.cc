@@ -151,6 +151,7 @@ void WorkerGroup::kill_all() {
     phase_ = Phase::kKilling;
     give_up_ = base::deadline_after(kGiveUp);
   }
+  signal_workers(SIGKILL);
   signal_descendants(SIGKILL);
   deadline_ = base::deadline_after(kSweepInterval);
 }

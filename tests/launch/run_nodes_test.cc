@@ -246,24 +246,37 @@ TEST(RunNodesTest, ForeignAgentsAreRefusedWithAReason) {
 
 TEST(RunNodesTest, ATakenRankIsRefused) {
   const Cluster cluster(3);
-  Launched zero(cluster.command(0, 1, "true", {"--rdzv-conf", "join_timeout=3"}), with_token());
+  Launched zero(cluster.command(0, 1, "true"), with_token());
   Launched one(cluster.command(1, 1, "true"), with_token());
   ASSERT_TRUE(one.errors_have("joined job"));
   const Result twin = run_gamelan(cluster.command(1, 1, "true"), with_token());
   EXPECT_EQ(twin.exit, 1);
   EXPECT_THAT(twin.errors, HasSubstr("--node-rank 1 is taken by host '"));
+  zero.signal(SIGTERM);
   EXPECT_EQ(zero.wait(), 1);
   EXPECT_EQ(one.wait(), 1);
 }
 
 TEST(RunNodesTest, APortInUseIsSaid) {
   const Cluster cluster(2);
-  Launched first(cluster.command(0, 1, "true", {"--rdzv-conf", "join_timeout=2"}), with_token());
+  Launched first(cluster.command(0, 1, "true"), with_token());
   ASSERT_TRUE(first.errors_have("joined job"));
   const Result second = run_gamelan(cluster.command(0, 1, "true"), with_token());
   EXPECT_EQ(second.exit, 1);
   EXPECT_THAT(second.errors, HasSubstr("node 0 listens at --rdzv-endpoint " + cluster.endpoint()));
   EXPECT_THAT(second.errors, HasSubstr("in use"));
+}
+
+TEST(RunNodesTest, NodeZeroMayBeBehindANameThatIsNoAddressOfIts) {
+  const Cluster cluster(2);
+  auto command = cluster.command(0, 1, "echo store=$GAMELAN_STORE");
+  // An address that no host has (RFC 5737): node 0 listens at that port on all of its own.
+  command[4] = "192.0.2.1" + cluster.endpoint().substr(cluster.endpoint().find(':'));
+  Launched zero(command, with_token());
+  Launched one(cluster.command(1, 1, "echo store=$GAMELAN_STORE"), with_token());
+  EXPECT_EQ(zero.wait(), 0) << zero.errors();
+  EXPECT_EQ(one.wait(), 0) << one.errors();
+  EXPECT_THAT(one.output(), HasSubstr("store=127.0.0.1:"));
 }
 
 TEST(RunNodesTest, NoTokenMustBeSaid) {
