@@ -44,7 +44,7 @@ for sentence in "${sentences[@]}"; do
 done
 accuracy=$(tail -n 1 "$log" | sed -n 's/.*"accuracy":\([0-9.]*\).*/\1/p')
 echo
-echo "Held-out accuracy: ${accuracy:-unknown} after ${seconds} s on two processes"
+echo "Held-out accuracy: ${accuracy:0:6} after ${seconds} s on two processes"
 echo "Saved for HuggingFace and Gamelan: $output"
 echo "Classified by it:"
 "$gamelan" train bert-predict --model-name-or-path "$output" "${arguments[@]}" | sed 's/^/  /'

@@ -24,6 +24,7 @@
 #include "gamelan-train/text_data.h"
 #include "train/data/tokenized_dataset.h"
 #include "train/torch_view.h"
+#include "train/trainer/stop_signal.h"
 #include "train/trainer/trainer.h"
 
 namespace gamelan::apps {
@@ -144,7 +145,8 @@ BertClassifyTask::Options task_options(const BertClassifyOptions& options,
   return task;
 }
 
-void train_bert(const BertClassifyOptions& options) {
+/// Returns the exit code.
+int train_bert(const BertClassifyOptions& options) {
   const base::TimePoint start = base::Clock::now();
   if (options.threads > 0) {
     at::set_num_threads(options.threads);
@@ -177,16 +179,20 @@ void train_bert(const BertClassifyOptions& options) {
     if (processes.first()) {
       task.save(*bert.model);
     }
-    return;
+    return cli::kExitDone;
   }
   BertClassifyTask job(bert.model, training, evaluation ? &*evaluation : nullptr, processes.group,
                        task);
-  train::Trainer trainer(options.training, job, processes.group.get());
+  const train::StopSignal stop;  // SIGTERM: a snapshot, then the end
+  train::TrainingArguments arguments = options.training;
+  arguments.should_stop = [&stop] { return stop.requested(); };
+  train::Trainer trainer(arguments, job, processes.group.get());
   const train::TrainResult result = trainer.run();
   if (options.json) {
     say(processes,
         figures(result, processes, options, base::seconds(base::Clock::now() - start)).dump());
   }
+  return result.stopped ? train::StopSignal::kExitCode : cli::kExitDone;
 }
 
 }  // namespace
@@ -202,7 +208,7 @@ int bert_classify_command(const std::vector<std::string>& arguments) {
     return cli::usage_error(app, *error);
   }
   try {
-    train_bert(options);
+    return train_bert(options);
   } catch (const c10::Error& error) {
     fmt::print(stderr, "gamelan train bert-classify: {}\n", error.what_without_backtrace());
     return cli::kExitFailed;
@@ -210,7 +216,6 @@ int bert_classify_command(const std::vector<std::string>& arguments) {
     fmt::print(stderr, "gamelan train bert-classify: {}\n", error.what());
     return cli::kExitFailed;
   }
-  return cli::kExitDone;
 }
 
 }  // namespace gamelan::apps
