@@ -268,6 +268,10 @@ class FewDescriptors {
 };
 
 TEST(FrameServerTest, RunningOutOfDescriptorsOnlyDelaysNewClients) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the undefined-behaviour sanitizer reads memory through a pipe: with no descriptor "
+                  "left it takes every object for an invalid one";
+#endif
   const FewDescriptors limit(128);
   EchoServer server;
   const base::Fd before = open_client(server);
