@@ -269,8 +269,9 @@ class FewDescriptors {
 
 TEST(FrameServerTest, RunningOutOfDescriptorsOnlyDelaysNewClients) {
 #if defined(__SANITIZE_ADDRESS__)
-  GTEST_SKIP() << "the undefined-behaviour sanitizer reads memory through a pipe: with no descriptor "
-                  "left it takes every object for an invalid one";
+  GTEST_SKIP()
+      << "the undefined-behaviour sanitizer reads memory through a pipe: with no descriptor "
+         "left it takes every object for an invalid one";
 #endif
   const FewDescriptors limit(128);
   EchoServer server;
