@@ -67,6 +67,12 @@ GAMELAN_RANK_BODY(disagree) {
     options.timeout = std::chrono::seconds(30);
     options.generation = generation++;
     const auto group = form_group_for_test(rank, rank.argument, "test", options);
+    // Nobody fails the group before every rank has returned from forming it.
+    const std::string formed = fmt::format("formed/{}/", group->generation());
+    ASSERT_TRUE(rank.store->set(formed + std::to_string(rank.rank), "").ok());
+    for (int other = 0; other < rank.size; ++other) {
+      ASSERT_TRUE(rank.store->wait({formed + std::to_string(other)}).ok());
+    }
     Bytes data(400);
     Bytes all(400 * static_cast<std::size_t>(rank.size));
     const base::Status status = call(*group, data, all).wait();
