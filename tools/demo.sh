@@ -23,8 +23,8 @@ command=("$gamelan" run --standalone --nproc-per-node 2
   --model-name-or-path "$data/minilm"
   --train-file "$data/train.jsonl" --validation-file "$data/test.jsonl"
   --output-dir "$output" --overwrite-output-dir
-  --num-train-epochs 1 --per-device-train-batch-size 8
-  --learning-rate 5e-5 --warmup-ratio 0.1 --dropout 0 --bf16 --group-by-length
+  --num-train-epochs 1 --per-device-train-batch-size 16
+  --learning-rate 8e-5 --warmup-ratio 0.1 --dropout 0 --bf16 --group-by-length
   --max-seq-length 128 --save-steps 0 --save-epochs 0 --json)
 echo "\$ ${command[*]}"
 start=$SECONDS
@@ -44,7 +44,7 @@ for sentence in "${sentences[@]}"; do
 done
 accuracy=$(tail -n 1 "$log" | sed -n 's/.*"accuracy":\([0-9.]*\).*/\1/p')
 echo
-echo "Held-out accuracy: ${accuracy:0:6} after ${seconds} s on two processes"
+printf "Held-out accuracy: %.4f after %d s on two processes\n" "$accuracy" "$seconds"
 echo "Saved for HuggingFace and Gamelan: $output"
 echo "Classified by it:"
 "$gamelan" train bert-predict --model-name-or-path "$output" "${arguments[@]}" | sed 's/^/  /'

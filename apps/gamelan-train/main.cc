@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/memory.h"
 #include "cli/arguments.h"
 #include "gamelan-train/commands.h"
 
@@ -53,6 +54,7 @@ int main(int argc, char** argv) {
   using namespace gamelan;
   // A reader that has gone must not kill a training: writes fail instead.
   std::signal(SIGPIPE, SIG_IGN);
+  base::keep_freed_memory();  // every step allocates the same blocks again
   std::vector<std::string> arguments = cli::arguments_of(argc, argv);
   if (arguments.empty()) {
     fmt::print(stderr, "{}", kUsage);

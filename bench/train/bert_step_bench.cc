@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "train/autocast.h"
 #include "train/data/text_batch.h"
 #include "train/models/bert.h"
@@ -105,6 +106,7 @@ void run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  base::keep_freed_memory();  // as gamelan-train does
   Options options;
   CLI::App app("Time of one training step of BERT");
   app.add_option("--hidden", options.hidden);

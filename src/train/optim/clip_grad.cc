@@ -35,10 +35,12 @@ double clip_grad_norm(const std::vector<at::Tensor>& parameters, double max_norm
     return 0.0;
   }
   const at::Tensor norm = total_norm(grads);
-  // Multiplying by a coefficient of 1 changes nothing and keeps the path the same for every step.
   const at::Tensor coefficient = at::clamp_max(max_norm / (norm + 1e-6), 1.0);
-  for (const at::Tensor& grad : grads) {
-    grad.mul_(coefficient.to(grad.scalar_type()));
+  // Multiplying by 1 would only move memory. NaN is not 1 and still spreads.
+  if (coefficient.item<double>() != 1.0) {
+    for (const at::Tensor& grad : grads) {
+      grad.mul_(coefficient.to(grad.scalar_type()));
+    }
   }
   return norm.item<double>();
 }
