@@ -1,7 +1,6 @@
 #include "net/socket.h"
 
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/un.h>
@@ -10,37 +9,21 @@
 #include <algorithm>
 #include <climits>
 #include <cstring>
-#include <memory>
 
 #include "base/log.h"
+#include "net/resolve.h"
 #include "net/socket_address.h"
 
 namespace gamelan::net {
 namespace {
-
-using AddressList = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
 constexpr std::chrono::milliseconds kFirstPause{1};
 constexpr std::chrono::milliseconds kLongestPause{250};
 constexpr std::chrono::seconds kProgressEvery{5};
 // An address that swallows packets must not use up the time of the name's other addresses.
 constexpr std::chrono::seconds kLongestAttempt{5};
-
-/// The addresses of a name. Looking a name up can take as long as the resolver's own time-out.
-base::StatusOr<AddressList> resolve(const Endpoint& endpoint, bool to_listen) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV | (to_listen ? AI_PASSIVE : 0);
-  addrinfo* list = nullptr;
-  const std::string port = std::to_string(endpoint.port);
-  const char* host = endpoint.host.empty() ? nullptr : endpoint.host.c_str();
-  const int error = ::getaddrinfo(host, port.c_str(), &hints, &list);
-  if (error != 0) {
-    return base::unavailable("cannot find the address of '{}': {}", endpoint.host,
-                             error == EAI_SYSTEM ? std::strerror(errno) : ::gai_strerror(error));
-  }
-  return AddressList(list, &::freeaddrinfo);
-}
+// Of calls that have no deadline of their own: twice the resolver's usual time for a lost packet.
+constexpr std::chrono::seconds kLongestLookup{10};
 
 base::Status listen_error(const Endpoint& endpoint, const char* call, int error) {
   if (error == EADDRINUSE) {
@@ -123,7 +106,7 @@ base::StatusOr<base::Fd> connect_once(const addrinfo& address, base::TimePoint d
 
 /// One attempt at every address of the name.
 base::StatusOr<base::Fd> connect_any(const Endpoint& endpoint, base::TimePoint deadline) {
-  GAMELAN_ASSIGN_OR_RETURN(const AddressList list, resolve(endpoint, false));
+  GAMELAN_ASSIGN_OR_RETURN(const AddressList list, resolve(endpoint, {.deadline = deadline}));
   base::Status last = base::unavailable("the name has no address");
   for (const addrinfo* address = list.get(); address != nullptr; address = address->ai_next) {
     base::StatusOr<base::Fd> fd =
@@ -184,7 +167,9 @@ base::StatusOr<base::Fd> listen_tcp(const Endpoint& endpoint) {
       return fd;
     }
   }
-  GAMELAN_ASSIGN_OR_RETURN(const AddressList list, resolve(endpoint, true));
+  GAMELAN_ASSIGN_OR_RETURN(
+      const AddressList list,
+      resolve(endpoint, {.to_listen = true, .deadline = base::deadline_after(kLongestLookup)}));
   base::Status first;
   for (const addrinfo* address = list.get(); address != nullptr; address = address->ai_next) {
     base::StatusOr<base::Fd> fd = listen_on(*address, endpoint);
@@ -299,7 +284,8 @@ base::StatusOr<std::string> source_address_towards(const Endpoint& endpoint) {
   // Connecting a datagram socket sends nothing; it makes the kernel choose a route.
   Endpoint target = endpoint;
   target.port = endpoint.port == 0 ? 1 : endpoint.port;
-  GAMELAN_ASSIGN_OR_RETURN(const AddressList list, resolve(target, false));
+  GAMELAN_ASSIGN_OR_RETURN(const AddressList list,
+                           resolve(target, {.deadline = base::deadline_after(kLongestLookup)}));
   base::Status last = base::unavailable("no route to {}", to_string(endpoint));
   for (const addrinfo* address = list.get(); address != nullptr; address = address->ai_next) {
     const base::Fd fd(::socket(address->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
