@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "io/huggingface_folder.h"
+#include "io/weights.h"
 #include "io/tokenizer_files.h"
 #include "train/torch_view.h"
 
@@ -20,7 +21,7 @@ BertFolder open_bert_folder(const std::string& folder, const std::string& tokeni
                         io::load_word_piece_tokenizer(tokenizer.empty() ? folder : tokenizer)),
                     .weights = folder,
                     .labels = {}};
-  const auto weights = value_or_throw(io::HuggingFaceWeights::open(folder));
+  const auto weights = value_or_throw(io::open_weights(folder));
   if (weights.find("classifier.weight") != nullptr) {
     for (std::int64_t i = 0; i < opened.config.num_labels; ++i) {
       opened.labels.push_back(io::label_name(opened.config, i));
@@ -53,7 +54,7 @@ LoadedBert load_bert(const BertFolder& folder, const std::vector<std::string>& l
     train::initialize_bert(*loaded.model, seed);
   } else {
     loaded.report = train::load_bert_weights(
-        *loaded.model, value_or_throw(io::HuggingFaceWeights::open(folder.weights)), seed);
+        *loaded.model, value_or_throw(io::open_weights(folder.weights)), seed);
   }
   loaded.model->eval();
   return loaded;

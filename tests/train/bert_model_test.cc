@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "io/huggingface_folder.h"
+#include "io/weights.h"
 #include "train/autocast.h"
 #include "train/data/text_batch.h"
 #include "train/models/bert_weights.h"
@@ -148,7 +149,7 @@ TEST(BertModelTest, MiniLmEqualsTransformers) {
   }
   BertForSequenceClassification model(value_or_throw(io::load_bert_config_of_folder(folder)));
   const BertLoadReport report =
-      load_bert_weights(*model, value_or_throw(io::HuggingFaceWeights::open(folder)), 1);
+      load_bert_weights(*model, value_or_throw(io::open_weights(folder)), 1);
   EXPECT_THAT(report.new_weights, testing::ElementsAre("classifier.weight", "classifier.bias"));
   EXPECT_THAT(report.unused, testing::IsEmpty());
   at::Tensor classifier = model->named_parameters()["classifier.weight"];

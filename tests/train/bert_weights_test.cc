@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "io/huggingface_folder.h"
+#include "io/weights.h"
 #include "io/safetensors_writer.h"
 #include "train/torch_view.h"
 
@@ -43,7 +43,7 @@ class BertWeightsTest : public testing::Test {
 
   std::string file() const { return folder_ + "/model.safetensors"; }
 
-  io::HuggingFaceWeights open() { return value_or_throw(io::HuggingFaceWeights::open(folder_)); }
+  io::Weights open() { return value_or_throw(io::open_weights(folder_)); }
 
   void write(const std::map<std::string, at::Tensor>& tensors) {
     std::vector<io::SafetensorsView> views;

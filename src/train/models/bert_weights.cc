@@ -45,9 +45,9 @@ std::vector<std::string> names_in_checkpoint(const std::string& name) {
   return names;
 }
 
-const io::SafetensorsView* find_in(const io::HuggingFaceWeights& weights, const std::string& name) {
+const io::WeightView* find_in(const io::Weights& weights, const std::string& name) {
   for (const std::string& candidate : names_in_checkpoint(name)) {
-    if (const io::SafetensorsView* view = weights.find(candidate)) {
+    if (const io::WeightView* view = weights.find(candidate)) {
       return view;
     }
   }
@@ -70,8 +70,8 @@ bool is_float(tensor::DType type) {
          type == tensor::DType::kBF16 || type == tensor::DType::kF64;
 }
 
-void check_fits(const std::string& path, const std::string& name, const at::Tensor& parameter,
-                const io::SafetensorsView& view) {
+void check_fits(const std::string& name, const at::Tensor& parameter, const io::WeightView& view) {
+  const std::string path(view.file);
   TORCH_CHECK_VALUE(parameter.sizes() == at::IntArrayRef(view.shape), path, ": tensor '", view.name,
                     "' has shape ", tensor::to_string(view.shape), ", expected ",
                     tensor::to_string(parameter.sizes().vec()), " for ", name,
@@ -81,7 +81,7 @@ void check_fits(const std::string& path, const std::string& name, const at::Tens
                     tensor::name_of(view.dtype), ", expected floating-point numbers");
 }
 
-at::Tensor copy_of(const io::SafetensorsView& view) {
+at::Tensor copy_of(const io::WeightView& view) {
   at::Tensor tensor = at::empty(view.shape, scalar_type_of(view.dtype));
   if (!view.bytes.empty()) {
     std::memcpy(tensor.mutable_data_ptr(), view.bytes.data(), view.bytes.size());
@@ -105,17 +105,14 @@ void initialize(const std::string& name, at::Tensor parameter, const io::BertCon
   }
 }
 
-std::vector<std::string> unused_tensors(const io::HuggingFaceWeights& weights,
+std::vector<std::string> unused_tensors(const io::Weights& weights,
                                         const std::set<std::string>& used) {
   std::vector<std::string> unused;
-  for (const io::SafetensorsFile& file : weights.files()) {
-    for (const io::SafetensorsView& view : file.tensors()) {
-      const bool constant =
-          std::any_of(kConstantBuffers.begin(), kConstantBuffers.end(),
-                      [&](std::string_view end) { return view.name.ends_with(end); });
-      if (!constant && !used.contains(view.name)) {
-        unused.push_back(view.name);
-      }
+  for (const io::WeightView& view : weights.tensors()) {
+    const bool constant = std::any_of(kConstantBuffers.begin(), kConstantBuffers.end(),
+                                      [&](std::string_view end) { return view.name.ends_with(end); });
+    if (!constant && !used.contains(view.name)) {
+      unused.push_back(view.name);
     }
   }
   return unused;
@@ -131,15 +128,15 @@ void initialize_bert(BertForSequenceClassificationImpl& model, std::uint64_t see
 }
 
 BertLoadReport load_bert_weights(BertForSequenceClassificationImpl& model,
-                                 const io::HuggingFaceWeights& weights, std::uint64_t seed) {
-  const std::string& path = weights.files().front().path();
+                                 const io::Weights& weights, std::uint64_t seed) {
+  const std::string& path = weights.path();
   BertLoadReport report;
   std::vector<std::string> missing;
   std::set<std::string> used;
   const auto parameters = model.named_parameters();
   for (const auto& item : parameters) {
-    if (const io::SafetensorsView* view = find_in(weights, item.key())) {
-      check_fits(path, item.key(), item.value(), *view);
+    if (const io::WeightView* view = find_in(weights, item.key())) {
+      check_fits(item.key(), item.value(), *view);
       used.insert(view->name);
     } else {
       (optional(item.key()) ? report.new_weights : missing).push_back(item.key());
@@ -152,7 +149,7 @@ BertLoadReport load_bert_weights(BertForSequenceClassificationImpl& model,
   const at::Generator generator = at::detail::createCPUGenerator(seed);
   for (const auto& item : parameters) {
     at::Tensor parameter = item.value();
-    if (const io::SafetensorsView* view = find_in(weights, item.key())) {
+    if (const io::WeightView* view = find_in(weights, item.key())) {
       parameter.copy_(copy_of(*view));
     } else {
       initialize(item.key(), parameter, model.config(), generator);

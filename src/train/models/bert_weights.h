@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "io/huggingface_folder.h"
+#include "io/weights.h"
 #include "train/models/bert.h"
 
 namespace gamelan::train {
@@ -31,7 +31,7 @@ void initialize_bert(BertForSequenceClassificationImpl& model, std::uint64_t see
 /// missing or a shape differs: the message names the file and the tensor, what was expected and
 /// what came.
 BertLoadReport load_bert_weights(BertForSequenceClassificationImpl& model,
-                                 const io::HuggingFaceWeights& weights, std::uint64_t seed);
+                                 const io::Weights& weights, std::uint64_t seed);
 
 /// Writes every parameter under its HuggingFace name to `path`, atomically. Throws c10::Error.
 void save_bert_weights(const BertForSequenceClassificationImpl& model, std::string_view path);
