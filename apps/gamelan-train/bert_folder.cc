@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "io/huggingface_folder.h"
-#include "io/weights.h"
 #include "io/tokenizer_files.h"
+#include "io/weights.h"
 #include "train/torch_view.h"
 
 namespace gamelan::apps {

@@ -1,7 +1,8 @@
 #include "io/bert_config.h"
 
-#include <map>
+#include <utility>
 
+#include "io/class_labels.h"
 #include "io/json_file.h"
 #include "io/mapped_file.h"
 
@@ -13,76 +14,6 @@ using nlohmann::json;
 // Far beyond any BERT; they keep products of sizes inside int64 and hostile files out of memory.
 constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
 constexpr std::int64_t kMaxLayers = 10'000;
-constexpr std::int64_t kMaxLabels = 1'000'000;
-
-/// The class number that the key of an id2label entry spells; -1 when it spells none.
-std::int64_t label_index(const std::string& key) {
-  constexpr std::size_t kMaxDigits = 7;
-  if (key.empty() || key.size() > kMaxDigits ||
-      key.find_first_not_of("0123456789") != std::string::npos) {
-    return -1;
-  }
-  return std::stoll(key);
-}
-
-void read_id2label(const json& id2label, JsonReader& reader, BertConfig& config) {
-  std::map<std::int64_t, std::string> names;
-  for (const auto& [key, value] : id2label.items()) {
-    const std::int64_t index = label_index(key);
-    if (index < 0 || index >= static_cast<std::int64_t>(id2label.size())) {
-      reader.fail(fmt::format("'id2label': expected the keys \"0\" to \"{}\", got \"{}\"",
-                              id2label.size() - 1, key));
-      return;
-    }
-    if (!value.is_string()) {
-      reader.fail("id2label." + key, "a string", value);
-      return;
-    }
-    names[index] = value.get<std::string>();
-  }
-  config.labels.clear();
-  for (std::int64_t i = 0; i < static_cast<std::int64_t>(id2label.size()); ++i) {
-    if (!names.contains(i)) {  // "0" and "00" are one class
-      reader.fail(fmt::format("'id2label': class {} is missing", i));
-      return;
-    }
-    config.labels.push_back(names[i]);
-  }
-  config.num_labels = static_cast<std::int64_t>(config.labels.size());
-}
-
-void check_label2id(const json& label2id, JsonReader& reader, const BertConfig& config) {
-  for (const auto& [label, id] : label2id.items()) {
-    const bool known = id.is_number_integer() && id.get<std::int64_t>() >= 0 &&
-                       id.get<std::int64_t>() < config.num_labels;
-    if (!known) {
-      reader.fail("label2id." + label, fmt::format("a number from 0 to {}", config.num_labels - 1),
-                  id);
-      return;
-    }
-    if (!config.labels.empty() && config.labels[id.get<std::size_t>()] != label) {
-      reader.fail(fmt::format("'label2id' calls class {} \"{}\", 'id2label' calls it \"{}\"",
-                              id.get<std::int64_t>(), label, config.labels[id.get<std::size_t>()]));
-      return;
-    }
-  }
-}
-
-void read_labels(JsonReader& reader, BertConfig& config) {
-  const json* id2label = reader.object("id2label");
-  if (id2label != nullptr && !id2label->empty()) {
-    read_id2label(*id2label, reader, config);
-  }
-  const std::int64_t stated = reader.integer("num_labels", config.num_labels, 1, kMaxLabels);
-  if (!config.labels.empty() && stated != config.num_labels) {
-    reader.fail(
-        fmt::format("'num_labels' is {}, 'id2label' has {} classes", stated, config.num_labels));
-  }
-  config.num_labels = stated;
-  if (const json* label2id = reader.object("label2id"); label2id != nullptr && reader.ok()) {
-    check_label2id(*label2id, reader, config);
-  }
-}
 
 /// Keys whose other values make a different model.
 void check_kind(JsonReader& reader) {
@@ -99,9 +30,7 @@ void check_kind(JsonReader& reader) {
 }  // namespace
 
 std::string label_name(const BertConfig& config, std::int64_t index) {
-  return index >= 0 && index < static_cast<std::int64_t>(config.labels.size())
-             ? config.labels[static_cast<std::size_t>(index)]
-             : fmt::format("LABEL_{}", index);
+  return label_name(config.labels, index);
 }
 
 base::StatusOr<BertConfig> parse_bert_config(std::string_view text, std::string_view name) {
@@ -127,7 +56,9 @@ base::StatusOr<BertConfig> parse_bert_config(std::string_view text, std::string_
   c.initializer_range = reader.number("initializer_range", c.initializer_range, 0, 1000);
   c.layer_norm_eps = reader.number("layer_norm_eps", c.layer_norm_eps, 0, 1);
   c.pad_token_id = reader.integer("pad_token_id", c.pad_token_id, 0, kMaxSize);
-  read_labels(reader, c);
+  ClassLabels labels = read_class_labels(reader, c.num_labels);
+  c.num_labels = labels.count;
+  c.labels = std::move(labels.names);
   if (reader.ok() && c.hidden_size % c.num_attention_heads != 0) {
     reader.fail(fmt::format("'hidden_size' {} is not a multiple of 'num_attention_heads' {}",
                             c.hidden_size, c.num_attention_heads));

@@ -1,7 +1,7 @@
 #pragma once
 
-// Weight files of one format each, as parts of io::Weights. For io/open_weights.cc and the readers of
-// other folders.
+// Weight files of one format each, as parts of io::Weights. For io/open_weights.cc and the readers
+// of other folders.
 
 #include <string_view>
 

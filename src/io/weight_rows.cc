@@ -74,8 +74,8 @@ void widen(tensor::DType dtype, const std::byte* bytes, std::size_t count, float
     std::memcpy(out, bytes, count * sizeof(float));
     return;
   }
-  tensor::visit_dtype(dtype,
-                      [&]<class T>(tensor::TypeTag<T> /*tag*/) { widen_all<T>(bytes, count, out); });
+  tensor::visit_dtype(
+      dtype, [&]<class T>(tensor::TypeTag<T> /*tag*/) { widen_all<T>(bytes, count, out); });
 }
 
 void read_block(const WeightView& view, const WeightBlock& block, std::span<float> out) {

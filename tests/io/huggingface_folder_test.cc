@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 
 #include "io/json_file.h"
-#include "io/safetensors_writer.h"
 #include "io/tokenizer_files.h"
 #include "tests/io/temporary_folder.h"
 
@@ -134,51 +133,6 @@ TEST(HuggingFaceFolder, SavedFilesLoadAgain) {
     EXPECT_EQ(again->model().normalizer, tokenizer->model().normalizer);
     EXPECT_EQ(again->encode("Hello\u00e9 <x> hellos"), tokenizer->encode("Hello\u00e9 <x> hellos"));
   }
-}
-
-const std::vector<SafetensorsView> kOne = {{"a", tensor::DType::kU8, {0}, {}}};
-const std::vector<SafetensorsView> kTwo = {{"b", tensor::DType::kU8, {0}, {}}};
-
-TEST(HuggingFaceFolder, ShardsAreFoundThroughTheIndex) {
-  const TemporaryFolder folder;
-  ASSERT_TRUE(save_safetensors(folder.file("1.safetensors"), kOne).ok());
-  ASSERT_TRUE(save_safetensors(folder.file("2.safetensors"), kTwo).ok());
-  folder.write("model.safetensors.index.json",
-               R"({"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}})");
-  const auto weights = HuggingFaceWeights::open(folder.path());
-  ASSERT_TRUE(weights.ok()) << weights.status();
-  EXPECT_EQ(weights->files().size(), 2U);
-  EXPECT_NE(weights->find("a"), nullptr);
-  EXPECT_NE(weights->find("b"), nullptr);
-  EXPECT_EQ(weights->find("c"), nullptr);
-}
-
-TEST(HuggingFaceFolderBadInput, Weights) {
-  const TemporaryFolder folder;
-  const auto error = [&] {
-    const auto weights = HuggingFaceWeights::open(folder.path());
-    return weights.ok() ? "no error" : std::string(weights.status().message());
-  };
-  EXPECT_THAT(error(), HasSubstr("expected model.safetensors or model.safetensors.index.json"));
-  folder.write("pytorch_model.bin", "x");
-  EXPECT_THAT(error(), HasSubstr("has pytorch_model.bin but no model.safetensors"));
-  ASSERT_TRUE(save_safetensors(folder.file("1.safetensors"), kOne).ok());
-  const auto index = [&](std::string_view json) {
-    folder.write("model.safetensors.index.json", json);
-    return error();
-  };
-  EXPECT_THAT(index("{}"), HasSubstr("'weight_map' is missing"));
-  EXPECT_THAT(index(R"({"weight_map": {"a": "../1.safetensors"}})"),
-              HasSubstr("the name of a file in the same folder"));
-  EXPECT_THAT(index(R"({"weight_map": {"a": ".."}})"), HasSubstr("the name of a file"));
-  EXPECT_THAT(index(R"({"weight_map": {"a": 3}})"), HasSubstr("got the number 3"));
-  EXPECT_THAT(index(R"({"weight_map": {"b": "1.safetensors"}})"), HasSubstr("no tensor 'b'"));
-  EXPECT_THAT(index(R"({"weight_map": {"a": "9.safetensors"}})"), HasSubstr("9.safetensors"));
-  ASSERT_TRUE(
-      save_safetensors(folder.file("2.safetensors"), std::vector<SafetensorsView>{kOne[0], kTwo[0]})
-          .ok());
-  EXPECT_THAT(index(R"({"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}})"),
-              HasSubstr("tensor 'a' is in another shard as well"));
 }
 
 }  // namespace

@@ -109,8 +109,9 @@ std::vector<std::string> unused_tensors(const io::Weights& weights,
                                         const std::set<std::string>& used) {
   std::vector<std::string> unused;
   for (const io::WeightView& view : weights.tensors()) {
-    const bool constant = std::any_of(kConstantBuffers.begin(), kConstantBuffers.end(),
-                                      [&](std::string_view end) { return view.name.ends_with(end); });
+    const bool constant =
+        std::any_of(kConstantBuffers.begin(), kConstantBuffers.end(),
+                    [&](std::string_view end) { return view.name.ends_with(end); });
     if (!constant && !used.contains(view.name)) {
       unused.push_back(view.name);
     }
