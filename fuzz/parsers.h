@@ -3,6 +3,7 @@
 // What the fuzz targets of text/ and io/ do with their bytes. tests/io/mutation_test.cc runs the
 // same functions over seeded mutations, so that every run of the tests covers a little of it.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <span>
@@ -13,9 +14,12 @@
 #include "io/bert_config.h"
 #include "io/checksum.h"
 #include "io/line_reader.h"
+#include "io/model_config.h"
 #include "io/safetensors.h"
 #include "io/text_dataset.h"
 #include "io/tokenizer_files.h"
+#include "io/torch_archive.h"
+#include "io/weight_rows.h"
 #include "text/byte_trie.h"
 #include "text/utf8.h"
 
@@ -50,6 +54,42 @@ inline void bert_config(std::string_view bytes) {
   if (config.ok() && config->num_labels < 1000) {
     require(io::parse_bert_config(io::to_json(*config), "again").ok());
   }
+}
+
+/// What is accepted has sizes that a program can compute with.
+inline void model_config(std::string_view bytes) {
+  auto config = io::parse_model_config(bytes, "fuzz");
+  if (!config.ok()) {
+    require(base::message(config.status()).starts_with("fuzz"));
+    return;
+  }
+  require(config->num_heads % config->num_kv_heads == 0 && config->head_dim > 0);
+  io::window_of_layer(*config, config->num_layers - 1);
+  if (config->positions == io::Positions::kRope && config->rope.rotary_dim < 4096) {
+    io::rope_frequencies(config->rope, config->max_positions, 2 * config->max_positions);
+  }
+  io::apply_generation_config(bytes, "fuzz", *config).IgnoreError();
+}
+
+/// Reads some numbers of every tensor, wherever its bytes lie.
+inline void read_some(const std::vector<io::WeightView>& tensors) {
+  for (const io::WeightView& view : tensors) {
+    const std::int64_t rows = std::min<std::int64_t>(io::rows_of(view), 3);
+    const std::int64_t columns = std::min<std::int64_t>(io::columns_of(view), 300);
+    std::vector<float> numbers(static_cast<std::size_t>(rows * columns));
+    io::read_block(view, {io::rows_of(view) - rows, rows, io::columns_of(view) - columns, columns},
+                   numbers);
+  }
+}
+
+inline void torch_archive(std::string_view bytes) {
+  const auto span = std::as_bytes(std::span(bytes.data(), bytes.size()));
+  const auto part = io::parse_torch_archive(span, "fuzz");
+  if (!part.ok()) {
+    require(base::message(part.status()).starts_with("fuzz"));
+    return;
+  }
+  read_some(part->tensors);
 }
 
 /// The first byte picks vocab.txt, tokenizer.json or tokenizer_config.json.

@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "io/lfs_pointer.h"
 #include "io/mapped_file.h"
 
 namespace gamelan::io {
 namespace {
 
 using nlohmann::json;
-
-constexpr std::string_view kLfsPointerStart = "version https://git-lfs.github.com/spec/";
 
 /// The deepest nesting of brackets outside strings; stops counting at `limit` + 1.
 std::size_t nesting_depth(std::string_view text, std::size_t limit) {
@@ -37,12 +36,7 @@ std::size_t nesting_depth(std::string_view text, std::size_t limit) {
 
 base::StatusOr<json> parse_json(std::string_view text, std::string_view name,
                                 const JsonLimits& limits) {
-  if (text.starts_with(kLfsPointerStart)) {
-    return base::failed_precondition(
-        "{}: this is a Git LFS pointer, not the file; run `git lfs pull` in the folder it came "
-        "from",
-        name);
-  }
+  GAMELAN_RETURN_IF_ERROR(check_no_lfs_pointer(text, name));
   if (text.size() > limits.max_bytes) {
     return base::invalid_argument("{}: {} bytes of JSON are over the limit of {}", name,
                                   text.size(), limits.max_bytes);

@@ -22,8 +22,9 @@ struct FolderFormat {
 };
 
 // The order is the order of preference.
-constexpr std::array<FolderFormat, 1> kFormats = {
-    {{"model.safetensors", "model.safetensors.index.json", open_safetensors_part}}};
+constexpr std::array<FolderFormat, 2> kFormats = {
+    {{"model.safetensors", "model.safetensors.index.json", open_safetensors_part},
+     {"pytorch_model.bin", "pytorch_model.bin.index.json", open_torch_part}}};
 
 bool has_file(const fs::path& path) {
   std::error_code ignored;

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "io/lfs_pointer.h"
 #include "io/safetensors_header.h"
 
 namespace gamelan::io {
 namespace {
 
 constexpr std::size_t kLengthBytes = 8;
-constexpr std::string_view kLfsPointerStart = "version https://git-lfs.github.com/spec/";
 
 std::uint64_t read_u64(std::span<const std::byte> bytes) {
   std::uint64_t value = 0;
@@ -23,12 +23,7 @@ std::uint64_t read_u64(std::span<const std::byte> bytes) {
 base::StatusOr<std::string_view> header_text(std::span<const std::byte> bytes,
                                              std::string_view file) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (text.starts_with(kLfsPointerStart)) {
-    return base::failed_precondition(
-        "{}: this is a Git LFS pointer, not the weights; run `git lfs pull` in the folder it came "
-        "from",
-        file);
-  }
+  GAMELAN_RETURN_IF_ERROR(check_no_lfs_pointer(text, file));
   if (bytes.size() < kLengthBytes) {
     return base::data_loss("{}: expected a safetensors file of at least 8 bytes, got {}", file,
                            bytes.size());

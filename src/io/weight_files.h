@@ -13,4 +13,7 @@ namespace gamelan::io {
 /// A safetensors file: every tensor a plain view into the map.
 base::StatusOr<Weights::Part> open_safetensors_part(std::string_view path);
 
+/// A file that torch.save wrote (io/torch_archive.h).
+base::StatusOr<Weights::Part> open_torch_part(std::string_view path);
+
 }  // namespace gamelan::io

@@ -61,7 +61,9 @@ std::int64_t rows_of(const WeightView& view) {
 std::int64_t columns_of(const WeightView& view) {
   std::int64_t columns = 1;
   for (std::size_t i = view.shape.size() < 2 ? 0 : 1; i < view.shape.size(); ++i) {
-    columns *= view.shape[i];
+    if (__builtin_mul_overflow(columns, view.shape[i], &columns)) {
+      return 0;  // possible only beside a dimension of 0: there are no numbers
+    }
   }
   return columns;
 }

@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -70,6 +73,26 @@ TEST(Mutations, BertConfig) {
            "classifier_dropout": null, "layer_norm_eps": 1e-12, "vocab_size": 30522,
            "id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}})"},
       fuzz::bert_config);
+}
+
+std::string golden(const std::string& name) {
+  std::ifstream in(std::string(GAMELAN_SOURCE_DIR) + "/tests/io/data/" + name, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+TEST(Mutations, TorchArchive) {
+  run({golden("torch_zip.bin"), golden("torch_legacy.bin"), golden("torch_protocol4.bin")},
+      fuzz::torch_archive);
+}
+
+TEST(Mutations, ModelConfig) {
+  std::vector<std::string> seeds;
+  std::istringstream lines(golden("model_config.jsonl"));
+  constexpr std::size_t kBeforeConfig = std::string_view(R"({"config": )").size();
+  for (std::string line; std::getline(lines, line);) {
+    seeds.push_back(line.substr(kBeforeConfig, line.find(R"(, "expected")") - kBeforeConfig));
+  }
+  run(seeds, fuzz::model_config);
 }
 
 TEST(Mutations, TokenizerFiles) {
