@@ -13,10 +13,9 @@
 #include "text/bert_character_table.h"
 #include "text/bert_word_splitter.h"
 #include "text/byte_trie.h"
+#include "text/tokenizer.h"
 
 namespace gamelan::text {
-
-using TokenId = std::int32_t;
 
 /// Everything a WordPiece tokenizer is made of; what vocab.txt or tokenizer.json say.
 struct WordPieceModel {

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "base/status.h"
+#include "infer/model/causal_model.h"
+#include "kernels/context.h"
+#include "kernels/weight_scheme.h"
+
+namespace gamelan::dist {
+class ProcessGroup;
+}
+
+namespace gamelan::infer {
+
+/// The place of this process among those that run one model together. Rank = pipeline_rank *
+/// tensor_size + tensor_rank. The group has tensor_size * pipeline_size ranks, or is null for one.
+struct ParallelOptions {
+  int tensor_size = 1;
+  int pipeline_size = 1;
+  dist::ProcessGroup* group = nullptr;
+};
+
+struct LoadOptions {
+  /// Unset = bf16 for a checkpoint of bf16 or f16, f32 for one of f32.
+  std::optional<kernels::WeightScheme> scheme;
+  /// kInt4: inputs that share a scale.
+  std::int64_t group_size = 64;
+  ParallelOptions parallel;
+};
+
+/// Loads a model for text generation: a HuggingFace or FasterTransformer folder, or a GGUF file. Each
+/// rank reads only its part. `context` must outlive the model. An architecture that does not generate
+/// (BERT) and an unknown one are refused with the list of known ones; a parallel size that does not
+/// divide the heads is refused.
+base::StatusOr<std::unique_ptr<CausalModel>> load_causal_model(std::string_view path,
+                                                               const kernels::Context& context,
+                                                               const LoadOptions& options);
+
+}  // namespace gamelan::infer
