@@ -37,8 +37,9 @@ class ThreadPool {
 
   /// Splits [0, count) into one contiguous range a thread whose bounds are multiples of `grain`
   /// (the last one's end excepted) and calls body(begin, end, thread) for those that are not empty.
-  void parallel_for(std::int64_t count, std::int64_t grain,
-                    const std::function<void(std::int64_t begin, std::int64_t end, int thread)>& body);
+  void parallel_for(
+      std::int64_t count, std::int64_t grain,
+      const std::function<void(std::int64_t begin, std::int64_t end, int thread)>& body);
 
   /// The same in pieces of `grain` that threads take one after the other, for uneven work.
   void parallel_for_dynamic(

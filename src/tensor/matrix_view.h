@@ -4,8 +4,8 @@
 
 namespace gamelan::tensor {
 
-/// A row-major matrix that somebody else owns: [rows, columns], `stride` elements from one row to the
-/// next. Copying copies the view.
+/// A row-major matrix that somebody else owns: [rows, columns], `stride` elements from one row to
+/// the next. Copying copies the view.
 template <class T>
 struct MatrixView {
   T* data = nullptr;

@@ -8,8 +8,9 @@
 
 namespace gamelan::text {
 
-/// Text of a growing sequence of tokens, piece by piece: what push() and finish() returned, joined, is
-/// what decode() of all tokens gives, and no piece ends within a character. One thread at a time.
+/// Text of a growing sequence of tokens, piece by piece: what push() and finish() returned, joined,
+/// is what decode() of all tokens gives, and no piece ends within a character. One thread at a
+/// time.
 class StreamDecoder {
  public:
   /// `tokenizer` must outlive the decoder.

@@ -12,8 +12,8 @@ namespace gamelan::text {
 
 using TokenId = std::int32_t;
 
-/// Turns text into token ids and back, for models that generate. Equal to HuggingFace's tokenizer of
-/// the same files, id by id. Immutable: every method is const and thread-safe.
+/// Turns text into token ids and back, for models that generate. Equal to HuggingFace's tokenizer
+/// of the same files, id by id. Immutable: every method is const and thread-safe.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;

@@ -41,10 +41,10 @@ struct EngineStatistics {
   std::size_t running_sequences = 0;
 };
 
-/// Runs many requests through one model: they join and leave between steps, every step computes just
-/// the tokens that are due (continuous batching, Yu et al. 2022), keys and values lie in blocks (paged
-/// attention, Kwon et al. 2023). One thread owns the engine and calls everything; a server puts its
-/// own queue in front.
+/// Runs many requests through one model: they join and leave between steps, every step computes
+/// just the tokens that are due (continuous batching, Yu et al. 2022), keys and values lie in
+/// blocks (paged attention, Kwon et al. 2023). One thread owns the engine and calls everything; a
+/// server puts its own queue in front.
 class Engine {
  public:
   /// `model` and `draft` (null = none; for speculative decoding, with the same vocabulary) must

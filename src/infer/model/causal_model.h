@@ -19,8 +19,9 @@ struct CacheOptions {
   std::int64_t block_tokens = 16;
 };
 
-/// A model that continues sequences, with its cache of keys and values. The engine sees no more of it
-/// than this: a CPU, a GPU or several ranks stand behind (docs/inference.md). One thread at a time.
+/// A model that continues sequences, with its cache of keys and values. The engine sees no more of
+/// it than this: a CPU, a GPU or several ranks stand behind (docs/inference.md). One thread at a
+/// time.
 class CausalModel {
  public:
   virtual ~CausalModel() = default;

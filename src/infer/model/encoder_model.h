@@ -24,8 +24,8 @@ struct PackedTokens {
 
 enum class Pooling { kMean, kCls };
 
-/// BERT: reads whole sequences, gives a vector for each token, or for each sequence. One thread at a
-/// time.
+/// BERT: reads whole sequences, gives a vector for each token, or for each sequence. One thread at
+/// a time.
 class EncoderModel {
  public:
   virtual ~EncoderModel() = default;

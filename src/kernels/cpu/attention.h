@@ -60,9 +60,9 @@ struct AttentionOptions {
 };
 
 /// out [rows, heads * head_dim] = softmax(scale * q k^T + alibi) v for every row, over the keys at
-/// positions up to its own. Query head h reads key head h / (heads / kv_heads). The keys of the step
-/// must be in the cache: append_kv comes first. A row's result does not depend on the other rows of
-/// the step, on how a prompt was cut into steps, or on the number of threads.
+/// positions up to its own. Query head h reads key head h / (heads / kv_heads). The keys of the
+/// step must be in the cache: append_kv comes first. A row's result does not depend on the other
+/// rows of the step, on how a prompt was cut into steps, or on the number of threads.
 void attention(const Context& context, tensor::MatrixView<const float> queries,
                std::span<const SequenceRows> sequences, const KvBlocks& cache,
                const AttentionOptions& options, tensor::MatrixView<float> out);
@@ -71,8 +71,7 @@ void attention(const Context& context, tensor::MatrixView<const float> queries,
 /// Sequence s has the rows offsets[s] … offsets[s + 1] - 1. queries, keys, values and out:
 /// [rows, heads * head_dim].
 void attention_packed(const Context& context, tensor::MatrixView<const float> queries,
-                      tensor::MatrixView<const float> keys,
-                      tensor::MatrixView<const float> values,
+                      tensor::MatrixView<const float> keys, tensor::MatrixView<const float> values,
                       std::span<const std::int64_t> offsets, std::int64_t heads, float scale,
                       tensor::MatrixView<float> out);
 

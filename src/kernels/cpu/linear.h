@@ -17,8 +17,7 @@ namespace gamelan::kernels::cpu {
 
 /// Gives rows first … first + count - 1 of the matrix W [out, in] as f32, row-major, into `out`
 /// [count, in]. Called from the pool's threads at the same time.
-using RowReader =
-    std::function<void(std::int64_t first, std::int64_t count, std::span<float> out)>;
+using RowReader = std::function<void(std::int64_t first, std::int64_t count, std::span<float> out)>;
 
 struct PackOptions {
   WeightScheme scheme = WeightScheme::kF32;
@@ -35,9 +34,9 @@ class PackedLinear {
   PackedLinear(PackedLinear&&) noexcept;
   PackedLinear& operator=(PackedLinear&&) noexcept;
 
-  /// One pass over the rows. kInvalidArgument when a size is not positive or the group size does not
-  /// fit the scheme, kResourceExhausted when there is no memory. Numbers that are not finite are kept
-  /// by the floating-point schemes and refused by the others.
+  /// One pass over the rows. kInvalidArgument when a size is not positive or the group size does
+  /// not fit the scheme, kResourceExhausted when there is no memory. Numbers that are not finite
+  /// are kept by the floating-point schemes and refused by the others.
   static base::StatusOr<PackedLinear> pack(const Context& context, std::int64_t out_features,
                                            std::int64_t in_features, const RowReader& rows,
                                            const PackOptions& options);
@@ -69,8 +68,8 @@ struct LinearOptions {
   /// Adds to what y holds instead of overwriting it (a residual): y += activation(product + bias).
   bool accumulate = false;
   /// Every 2 * kGatedHalf rows of W are kGatedHalf rows of a gate, then the kGatedHalf rows of the
-  /// values that it multiplies: y [rows, out / 2] = activation(gate) * value. Rows beyond a multiple
-  /// are split in two halves likewise. gated_row() says which row goes where.
+  /// values that it multiplies: y [rows, out / 2] = activation(gate) * value. Rows beyond a
+  /// multiple are split in two halves likewise. gated_row() says which row goes where.
   bool gated = false;
 };
 
@@ -82,9 +81,9 @@ struct GatedRow {
 };
 GatedRow gated_row(std::int64_t row, std::int64_t width);
 
-/// x [rows, in], y [rows, out] (gated: [rows, out / 2]); x and y do not overlap. Sums in an order that
-/// depends on the shape of W alone, not on the number of rows or threads: a row's result has the same
-/// bits alone and in a batch. REQUIRES: the shapes fit.
+/// x [rows, in], y [rows, out] (gated: [rows, out / 2]); x and y do not overlap. Sums in an order
+/// that depends on the shape of W alone, not on the number of rows or threads: a row's result has
+/// the same bits alone and in a batch. REQUIRES: the shapes fit.
 void linear(const Context& context, const PackedLinear& weight, tensor::MatrixView<const float> x,
             tensor::MatrixView<float> y, const LinearOptions& options = {});
 

@@ -1,0 +1,80 @@
+#include "device/arena.h"
+
+#include <algorithm>
+#include <new>
+
+namespace gamelan::device {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+// The smallest block asked of the heap: less would fragment a step's first pass needlessly.
+constexpr std::size_t kMinBlock = std::size_t{1} << 20;
+
+std::size_t round_up(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+Arena::Arena(std::size_t reserve_bytes) {
+  if (reserve_bytes > 0) {
+    add_block(round_up(reserve_bytes));
+  }
+}
+
+Arena::~Arena() {
+  for (const Block& block : blocks_) {
+    ::operator delete (block.data, std::align_val_t{kAlignment});
+  }
+}
+
+void Arena::add_block(std::size_t bytes) {
+  auto* data = static_cast<std::byte*>(::operator new (bytes, std::align_val_t{kAlignment}));
+  blocks_.push_back({data, bytes});
+  ++allocations_;
+}
+
+void* Arena::take_bytes(std::size_t bytes) {
+  bytes = round_up(bytes);
+  // Blocks after the current one are empty: a scope that ended may have left some.
+  while (block_ < blocks_.size() && blocks_[block_].size - offset_ < bytes) {
+    ++block_;
+    offset_ = 0;
+  }
+  if (block_ == blocks_.size()) {
+    add_block(std::max(bytes, kMinBlock));
+  }
+  void* result = blocks_[block_].data + offset_;
+  offset_ += bytes;
+  used_ += bytes;
+  peak_ = std::max(peak_, used_);
+  return result;
+}
+
+void Arena::reset() {
+  block_ = 0;
+  offset_ = 0;
+  used_ = 0;
+  if (blocks_.size() <= 1) {
+    return;
+  }
+  // One block that holds what all of them together did: gaps at their ends cannot come again.
+  std::size_t total = 0;
+  for (const Block& block : blocks_) {
+    total += block.size;
+    ::operator delete (block.data, std::align_val_t{kAlignment});
+  }
+  blocks_.clear();
+  add_block(total);
+}
+
+Arena::Scope::Scope(Arena& arena)
+    : arena_(arena), block_(arena.block_), offset_(arena.offset_), used_(arena.used_) {}
+
+Arena::Scope::~Scope() {
+  arena_.block_ = block_;
+  arena_.offset_ = offset_;
+  arena_.used_ = used_;
+}
+
+}  // namespace gamelan::device
