@@ -21,6 +21,7 @@ Usage: gamelan VERB [options]
 Verbs:
   run      start a program on several processes, of one machine or many (as torchrun)
   train    train a model (runs gamelan-train)
+  convert  write a model in another format (as huggingface_bloom_convert.py)
   doctor   say what this machine offers and what Gamelan would use
   help     this text
 
@@ -41,6 +42,9 @@ int main(int argc, char** argv) {
   if (verb == "run") {
     return apps::run_command(arguments);
   }
+  if (verb == "convert") {
+    return apps::convert_command(arguments);
+  }
   if (verb == "doctor") {
     return apps::doctor_command(arguments);
   }
@@ -55,7 +59,8 @@ int main(int argc, char** argv) {
     fmt::print("gamelan {}\n", GAMELAN_VERSION);
     return cli::kExitDone;
   }
-  const auto meant = cli::closest(verb, {"run", "train", "doctor", "help", "--help", "--version"});
+  const auto meant =
+      cli::closest(verb, {"run", "train", "convert", "doctor", "help", "--help", "--version"});
   fmt::print(stderr, "gamelan: unknown verb '{}'{}\n", verb,
              meant ? fmt::format("; did you mean '{}'?", *meant) : "");
   fmt::print(stderr, "Try 'gamelan --help'.\n");

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 #include "base/fd.h"
@@ -64,6 +65,18 @@ void MappedFile::unmap() {
     ::munmap(const_cast<std::byte*>(data_), size_);
     data_ = nullptr;
     size_ = 0;
+  }
+}
+
+void release_pages(std::span<const std::byte> bytes) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
+  const std::uintptr_t first = (begin + page - 1) / page * page;
+  const std::uintptr_t last = (begin + bytes.size()) / page * page;
+  if (first < last) {
+    // A failure costs memory, nothing else.
+    static_cast<void>(::madvise(const_cast<std::byte*>(bytes.data()) + (first - begin),
+                                last - first, MADV_DONTNEED));
   }
 }
 

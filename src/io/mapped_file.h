@@ -37,4 +37,8 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+/// Lets go of the whole pages inside `bytes`, which must lie in a MappedFile: they no longer count
+/// as this process's memory and come back from the file when they are touched again. Thread-safe.
+void release_pages(std::span<const std::byte> bytes);
+
 }  // namespace gamelan::io

@@ -83,8 +83,8 @@ base::StatusOr<Weights::Part> open_safetensors_part(std::string_view path) {
   const auto file = std::make_shared<const SafetensorsFile>(std::move(opened));
   Weights::Part part;
   for (const SafetensorsView& view : file->tensors()) {
-    part.tensors.push_back(
-        {view.name, view.dtype, view.shape, view.bytes, nullptr, std::string_view(file->path())});
+    part.tensors.push_back({view.name, view.dtype, view.shape, view.bytes, nullptr,
+                            std::string_view(file->path()), true});
   }
   part.owner = file;
   return part;

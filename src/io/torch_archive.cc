@@ -1,6 +1,7 @@
 #include "io/torch_archive.h"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -165,7 +166,13 @@ base::StatusOr<Weights::Part> open_torch_part(std::string_view path) {
   GAMELAN_ASSIGN_OR_RETURN(owner->file, MappedFile::open(path));
   owner->name = std::string(path);
   Weights::Part part{{}, owner};
-  GAMELAN_RETURN_IF_ERROR(read(owner->file.bytes(), *owner, part));
+  const std::span<const std::byte> bytes = owner->file.bytes();
+  GAMELAN_RETURN_IF_ERROR(read(bytes, *owner, part));
+  for (WeightView& view : part.tensors) {
+    // Tensors that are not contiguous in the file were copied out of it.
+    view.mapped = std::less_equal<>()(bytes.data(), view.bytes.data()) &&
+                  std::less<>()(view.bytes.data(), bytes.data() + bytes.size());
+  }
   return part;
 }
 

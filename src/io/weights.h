@@ -55,6 +55,8 @@ struct WeightView {
   const WeightDecoder* decoder = nullptr;
   /// The file, for messages.
   std::string_view file;
+  /// `bytes` lie in a mapped file, whose pages a reader may let go (release_pages).
+  bool mapped = false;
 
   bool plain() const { return decoder == nullptr; }
 };
