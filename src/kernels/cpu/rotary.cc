@@ -1,0 +1,34 @@
+#include "kernels/cpu/rotary.h"
+
+#include "base/status.h"
+
+namespace gamelan::kernels::cpu {
+
+void rotate(const Context& context, std::span<const std::int32_t> positions,
+            const RotaryTable& table, std::int64_t heads, std::int64_t head_dim,
+            tensor::MatrixView<float> x) {
+  const std::int64_t half = table.cosine.columns;
+  GAMELAN_CHECK(static_cast<std::int64_t>(positions.size()) == x.rows, "one position a row");
+  GAMELAN_CHECK(x.columns == heads * head_dim && 2 * half <= head_dim,
+                "x has heads * head_dim columns, and rotary_dim is at most head_dim");
+  context.threads->parallel_for(x.rows, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      const std::int64_t position = positions[static_cast<std::size_t>(row)];
+      GAMELAN_CHECK(position >= 0 && position < table.cosine.rows, "the table has the position");
+      const float* const cosine = table.cosine.row(position);
+      const float* const sine = table.sine.row(position);
+      for (std::int64_t head = 0; head < heads; ++head) {
+        float* const low = x.row(row) + head * head_dim;
+        float* const high = low + half;
+        for (std::int64_t i = 0; i < half; ++i) {
+          const float a = low[i];
+          const float b = high[i];
+          low[i] = a * cosine[i] - b * sine[i];
+          high[i] = b * cosine[i] + a * sine[i];
+        }
+      }
+    }
+  });
+}
+
+}  // namespace gamelan::kernels::cpu
