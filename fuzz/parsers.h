@@ -14,8 +14,10 @@
 #include "io/bert_config.h"
 #include "io/checksum.h"
 #include "io/line_reader.h"
+#include "io/llama2c.h"
 #include "io/model_config.h"
 #include "io/safetensors.h"
+#include "io/sentence_piece_model.h"
 #include "io/text_dataset.h"
 #include "io/tokenizer_files.h"
 #include "io/torch_archive.h"
@@ -90,6 +92,36 @@ inline void torch_archive(std::string_view bytes) {
     return;
   }
   read_some(part->tensors);
+}
+
+/// A checkpoint and a tokenizer.bin.
+inline void llama2c(std::string_view bytes) {
+  const auto span = std::as_bytes(std::span(bytes.data(), bytes.size()));
+  if (const auto model = io::parse_llama2c(span, "fuzz"); model.ok()) {
+    read_some(model->weights.tensors());
+  } else {
+    require(base::message(model.status()).starts_with("fuzz"));
+  }
+  if (const auto tokenizer = io::parse_llama2c_tokenizer(span, "fuzz"); tokenizer.ok()) {
+    (*tokenizer)->decode((*tokenizer)->encode(bytes.substr(0, 100)), true);
+  }
+}
+
+/// What is accepted turns any text into ids of the vocabulary.
+inline void sentence_piece(std::string_view bytes) {
+  auto model = io::parse_sentence_piece_model(bytes, "fuzz");
+  if (!model.ok()) {
+    require(base::message(model.status()).starts_with("fuzz"));
+    return;
+  }
+  const auto made = text::SentencePieceTokenizer::create(*std::move(model), "fuzz");
+  if (!made.ok()) {
+    return;
+  }
+  for (const text::TokenId id :
+       (*made)->encode("a \xef\xac\x81x\xff<sep> the king's \xe4\xb8\xad")) {
+    require(id >= 0 && id < (*made)->vocabulary_size());
+  }
 }
 
 /// The first byte picks vocab.txt, tokenizer.json or tokenizer_config.json.

@@ -3,7 +3,9 @@
 #include <filesystem>
 #include <optional>
 
+#include "io/llama2c.h"
 #include "io/mapped_file.h"
+#include "io/sentence_piece_model.h"
 #include "io/tokenizer_files.h"
 #include "io/tokenizer_json.h"
 #include "text/word_piece_adapter.h"
@@ -59,11 +61,18 @@ Result load_folder(const fs::path& folder) {
                              MappedFile::open((folder / "merges.txt").string()));
     return parse_vocab_and_merges(vocab.text(), merges.text(), folder.string(), config);
   }
+  if (is_there(folder / "tokenizer.model")) {
+    return load_sentence_piece_tokenizer((folder / "tokenizer.model").string());
+  }
   if (is_there(folder / "vocab.txt")) {
     return load_word_piece(folder.string());
   }
+  if (is_there(folder / "tokenizer.bin")) {
+    return load_llama2c_tokenizer((folder / "tokenizer.bin").string());
+  }
   return base::not_found(
-      "{}: expected tokenizer.json, vocab.json with merges.txt, or vocab.txt, found none of them",
+      "{}: expected tokenizer.json, vocab.json with merges.txt, tokenizer.model, vocab.txt or "
+      "tokenizer.bin, found none of them",
       folder.string());
 }
 
@@ -77,7 +86,13 @@ base::StatusOr<std::unique_ptr<text::Tokenizer>> load_tokenizer(std::string_view
   if (!is_there(fs::path(path))) {
     return base::not_found("{}: no such file or folder", path);
   }
-  return path.ends_with(".json") ? load_json_file(fs::path(path), path, "") : load_word_piece(path);
+  if (path.ends_with(".json")) {
+    return load_json_file(fs::path(path), path, "");
+  }
+  if (path.ends_with(".model")) {
+    return load_sentence_piece_tokenizer(path);
+  }
+  return path.ends_with(".bin") ? load_llama2c_tokenizer(path) : load_word_piece(path);
 }
 
 }  // namespace gamelan::io

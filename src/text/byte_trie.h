@@ -33,6 +33,8 @@ class ByteTrie {
 
   /// Where `text` leads from `from`; kNowhere when no key goes on like that.
   State walk(State from, std::string_view text) const;
+  /// The number of the key that ends at `state` (not kNowhere); negative when none does.
+  std::int32_t value_at(State state) const { return nodes_[state].value; }
 
   /// The longest non-empty continuation of `from` that ends a key and that [begin, end) starts
   /// with.
