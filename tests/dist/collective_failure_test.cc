@@ -3,15 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/wait.h>
 
-#include <cmath>
 #include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/clock.h"
-#include "device/cpu.h"
 #include "dist/collective/process_group.h"
 #include "tests/dist/collective_values.h"
 #include "tests/support/ranks.h"
@@ -306,15 +305,17 @@ GAMELAN_RANK_BODY(until_death) {
   EXPECT_TRUE(sum == reduced<float>(survivor.size, 1000, ReduceOp::kSum));
 }
 
-/// How long the slowest survivor took to fail, in milliseconds.
+/// How long after the death of rank 1 the slowest survivor failed, in milliseconds. Death is when
+/// the parent can wait for the process: the kernel closes its sockets a moment earlier.
 long kill_one(const std::string& backend, const std::string& operation) {
   SCOPED_TRACE(backend + ":" + operation);
   RankProcesses ranks(3, "until_death", backend + ":" + operation);
   EXPECT_TRUE(
       ranks.store().wait({"running/0", "running/1", "running/2"}, std::chrono::seconds(30)).ok());
-  const auto killed =
-      std::chrono::duration_cast<milliseconds>(base::Clock::now().time_since_epoch());
   ranks.signal(1, SIGKILL);
+  siginfo_t info{};
+  EXPECT_EQ(::waitid(P_PID, static_cast<id_t>(ranks.pid(1)), &info, WEXITED | WNOWAIT), 0);
+  const auto died = std::chrono::duration_cast<milliseconds>(base::Clock::now().time_since_epoch());
   long slowest = 0;
   for (const int survivor : {0, 2}) {
     const std::string own = std::to_string(survivor);
@@ -327,7 +328,7 @@ long kill_one(const std::string& backend, const std::string& operation) {
     EXPECT_THAT(*why,
                 AllOf(HasSubstr(operation + " #"), HasSubstr("rank 1 (host"),
                       HasSubstr("pid " + std::to_string(ranks.pid(1))), HasSubstr("has exited")));
-    slowest = std::max(slowest, std::atol(ended->c_str()) - static_cast<long>(killed.count()));
+    slowest = std::max(slowest, std::atol(ended->c_str()) - static_cast<long>(died.count()));
   }
   for (const int survivor : {0, 2}) {
     EXPECT_EQ(ranks.wait(survivor).code, 0) << "survivor " << survivor;
@@ -336,24 +337,12 @@ long kill_one(const std::string& backend, const std::string& operation) {
   return slowest;
 }
 
-/// 100 ms on a machine that has a CPU for every runnable thread; others wait their turn.
-long allowed_milliseconds() {
-  double load = 0;
-  ::getloadavg(&load, 1);
-  return std::lround(100 * std::max(1.0, load / device::usable_cpu_count()));
-}
-
 class DeathTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(DeathTest, EverySurvivorFailsWithin100MillisecondsAndCanGoOn) {
   for (const std::string operation :
        {"broadcast", "all_reduce", "all_gather", "reduce_scatter", "gather", "barrier"}) {
-    // A machine that is busy with other work may delay one attempt, not all.
-    long needed = kill_one(GetParam(), operation);
-    for (int attempt = 1; attempt < 4 && needed >= allowed_milliseconds(); ++attempt) {
-      needed = kill_one(GetParam(), operation);
-    }
-    EXPECT_LT(needed, allowed_milliseconds()) << operation;
+    EXPECT_LT(kill_one(GetParam(), operation), 100) << operation;
   }
 }
 
