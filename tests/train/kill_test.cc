@@ -1,5 +1,6 @@
 // Jobs whose workers are killed (SIGKILL) at random moments, also while a snapshot is written,
-// restarted by the agent: they end with the bits of an undisturbed job.
+// restarted by the agent: they end with the bits of an undisturbed job. What a writer leaves behind
+// (`.tmp-*`) tells which kills fell inside a write.
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -86,6 +87,14 @@ class RunningJob {
     pids_ = {};
   }
 
+  bool ended() {
+    int status = 0;
+    if (!exit_ && ::waitpid(pid_, &status, WNOHANG) == pid_) {
+      exit_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    }
+    return exit_.has_value();
+  }
+
   /// Exit code; nullopt when it has not ended in time.
   std::optional<int> wait() {
     const base::TimePoint deadline = base::deadline_after(std::chrono::minutes(3));
@@ -98,13 +107,6 @@ class RunningJob {
   }
 
  private:
-  bool ended() {
-    int status = 0;
-    if (!exit_ && ::waitpid(pid_, &status, WNOHANG) == pid_) {
-      exit_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    }
-    return exit_.has_value();
-  }
   int read_events() {
     char buffer[4096];
     const ssize_t size = ::read(events_.get(), buffer, sizeof(buffer));
@@ -144,6 +146,32 @@ std::string result_of(const std::string& folder) {
   return testing::read_file(folder + "/result/model.safetensors");
 }
 
+/// Whether `out` holds a snapshot that is being written, or was when its writer died.
+bool has_unfinished_snapshot(const std::string& out) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(out, error)) {
+    if (entry.path().filename().string().starts_with(".tmp-")) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/// Returns once `pid`, no child of ours, has no threads that run: it is a zombie or gone.
+void await_death(pid_t pid) {
+  const base::TimePoint deadline = base::deadline_after(std::chrono::seconds(10));
+  while (base::Clock::now() < deadline) {
+    std::ifstream file(fmt::format("/proc/{}/stat", pid));
+    const std::string stat((std::istreambuf_iterator<char>(file)), {});
+    const std::size_t name_end = stat.rfind(')');
+    if (name_end == std::string::npos || stat.compare(name_end, 3, ") Z") == 0) {
+      return;
+    }
+    ::sched_yield();
+  }
+  ADD_FAILURE() << "process " << pid << " still runs 10 s after SIGKILL";
+}
+
 int kills_wanted() {
   const char* value = std::getenv("GAMELAN_KILLS");
   return value == nullptr ? 5 : std::atoi(value);
@@ -168,15 +196,41 @@ class KillTest : public ::testing::Test {
   int random(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }
 
   /// Kills a random rank after `low` to `high` more micro-batches; false when the job ended before.
-  bool kill_one(RunningJob& job, int low, int high) {
+  bool kill_one(RunningJob& job, const std::string& out, int low, int high) {
     const auto pids = job.after_batches(random(low, high));
     if (!pids) {
       return false;
     }
     // Somewhere within a step (about 1 ms) or the writing of a snapshot (several).
     ::usleep(static_cast<useconds_t>(random(0, 8000)));
-    const bool killed =
-        ::kill((*pids)[static_cast<std::size_t>(random(0, kRanks - 1))], SIGKILL) == 0;
+    return kill_rank(job, *pids, static_cast<std::size_t>(random(0, kRanks - 1)), out);
+  }
+
+  /// Kills rank 0 soon after it has begun to write a snapshot into `out`, after `low` to `high`
+  /// micro-batches or later; false when the job ended before.
+  bool kill_writer(RunningJob& job, const std::string& out, int low, int high) {
+    const auto pids = job.after_batches(random(low, high));
+    if (!pids) {
+      return false;
+    }
+    while (!has_unfinished_snapshot(out)) {
+      if (job.ended()) {
+        return false;
+      }
+    }
+    // Anywhere in the files, their fsync, the renames or the removal of the oldest.
+    ::usleep(static_cast<useconds_t>(random(0, 3000)));
+    return kill_rank(job, *pids, 0, out);
+  }
+
+  bool kill_rank(RunningJob& job, const std::array<pid_t, kRanks>& pids, std::size_t rank,
+                 const std::string& out) {
+    const bool killed = ::kill(pids.at(rank), SIGKILL) == 0;
+    if (killed && rank == 0) {
+      // The next rank 0 removes what this one left, but needs a while to start.
+      await_death(pids.at(rank));
+      kills_in_write_ += has_unfinished_snapshot(out) ? 1 : 0;
+    }
     job.forget_ranks();
     return killed;
   }
@@ -184,23 +238,35 @@ class KillTest : public ::testing::Test {
   static std::unique_ptr<testing::ScratchFolder> scratch_;
   static std::string expected_;
   std::mt19937 random_{std::random_device{}()};
+  int kills_in_write_ = 0;
 };
 
 std::unique_ptr<testing::ScratchFolder> KillTest::scratch_;
 std::string KillTest::expected_;
 
+// Every third kill is aimed at a write; the others hit where they may. Goes on until a fifth of the
+// kills wanted fell inside a write.
 TEST_F(KillTest, AKilledJobEndsWithTheSameBits) {
+  const int wanted = kills_wanted();
+  const int wanted_in_write = (wanted + 4) / 5;
   int kills = 0;
-  for (int number = 0; kills < kills_wanted(); ++number) {
+  const auto more = [&] {
+    return kills < 3 * wanted && (kills < wanted || kills_in_write_ < wanted_in_write);
+  };
+  for (int number = 0; more(); ++number) {
     const std::string folder = new_folder("job" + std::to_string(number));
+    const std::string out = folder + "/out";
     RunningJob job(folder, 1000);
-    while (kills < kills_wanted() && kill_one(job, 1, 80)) {
+    while (more() && (kills % 3 == 0 ? kill_writer(job, out, 1, 80) : kill_one(job, out, 1, 80))) {
       ++kills;
     }
     ASSERT_EQ(job.wait(), 0) << testing::read_file(folder + "/log");
     ASSERT_EQ(result_of(folder), expected_) << "after " << kills << " kills, job " << number;
   }
+  fmt::print("{} kills, {} of them inside the write of a snapshot\n", kills, kills_in_write_);
   RecordProperty("kills", kills);
+  RecordProperty("kills_in_write", kills_in_write_);
+  EXPECT_GE(kills_in_write_, wanted_in_write) << "of " << kills << " kills";
 }
 
 // The job dies, its newest snapshot loses its end, the same command is typed again.
@@ -209,7 +275,7 @@ TEST_F(KillTest, ATruncatedNewestSnapshotCostsStepsOnly) {
   for (int round = 0; round < 2; ++round) {
     {
       RunningJob job(folder, 0);
-      ASSERT_TRUE(kill_one(job, 60, 160));
+      ASSERT_TRUE(kill_one(job, folder + "/out", 60, 160));
       ASSERT_NE(job.wait(), 0);
     }
     const SnapshotFolder snapshots(folder + "/out");
@@ -260,10 +326,10 @@ TEST_F(KillTest, AFullDiskCostsStepsOnly) {
       while (filler.write(block.data(), static_cast<std::streamsize>(block.size())).flush()) {
       }
     }
-    EXPECT_TRUE(kill_one(job, 1, 60));
+    EXPECT_TRUE(kill_one(job, folder + "/out", 1, 60));
     EXPECT_TRUE(job.after_batches(60));
     fs::remove(folder + "/out/snapshot-filler");
-    EXPECT_TRUE(kill_one(job, 1, 60));
+    EXPECT_TRUE(kill_one(job, folder + "/out", 1, 60));
     EXPECT_EQ(job.wait(), 0) << testing::read_file(folder + "/log");
     EXPECT_EQ(result_of(folder), expected_);
     EXPECT_THAT(testing::read_file(folder + "/log"),
