@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdlib>
@@ -22,6 +23,7 @@
 #include <random>
 #include <set>
 #include <sstream>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -159,12 +161,16 @@ bool has_unfinished_snapshot(const std::string& out) {
 
 /// Returns once `pid`, no child of ours, has no threads that run: it is a zombie or gone.
 void await_death(pid_t pid) {
+  const std::string path = fmt::format("/proc/{}/stat", pid);
   const base::TimePoint deadline = base::deadline_after(std::chrono::seconds(10));
   while (base::Clock::now() < deadline) {
-    std::ifstream file(fmt::format("/proc/{}/stat", pid));
-    const std::string stat((std::istreambuf_iterator<char>(file)), {});
+    // Not a stream: reading fails, and a stream throws, when the process goes after the opening.
+    const base::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    char buffer[512];
+    const ssize_t size = file.valid() ? ::read(file.get(), buffer, sizeof(buffer)) : -1;
+    const std::string_view stat(buffer, static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
     const std::size_t name_end = stat.rfind(')');
-    if (name_end == std::string::npos || stat.compare(name_end, 3, ") Z") == 0) {
+    if (name_end == std::string_view::npos || stat.compare(name_end, 3, ") Z") == 0) {
       return;
     }
     ::sched_yield();
