@@ -1,26 +1,21 @@
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "cli/arguments.h"
-#include "dist/rendezvous/init.h"
 #include "gamelan-train/bert_classify_options.h"
 #include "gamelan-train/bert_classify_task.h"
 #include "gamelan-train/bert_folder.h"
 #include "gamelan-train/commands.h"
+#include "gamelan-train/processes.h"
 #include "gamelan-train/text_data.h"
 #include "train/data/tokenized_dataset.h"
 #include "train/torch_view.h"
@@ -32,35 +27,6 @@ namespace {
 
 using train::TokenizedDataset;
 using train::value_or_throw;
-
-/// The processes of the job; an empty one when this process is alone.
-struct Processes {
-  std::shared_ptr<dist::Store> store;
-  std::shared_ptr<dist::ProcessGroup> group;
-
-  bool first() const { return group == nullptr || group->rank() == 0; }
-};
-
-// A launcher says in WORLD_SIZE how many processes there are; without one there is this one alone.
-Processes join(const BertClassifyOptions& options) {
-  const char* world_size = std::getenv("WORLD_SIZE");
-  if (world_size == nullptr || std::string(world_size) == "1") {
-    return {};
-  }
-  dist::InitOptions init;
-  init.backend = options.backend;
-  init.timeout = std::chrono::seconds(options.ddp_timeout_seconds);
-  dist::Job job = value_or_throw(dist::init_process_group(init));
-  base::set_log_prefix(fmt::format("rank {}", job.group->rank()));
-  return {std::move(job.store), std::move(job.group)};
-}
-
-void say(const Processes& processes, const std::string& line) {
-  if (processes.first()) {
-    fmt::print("{}\n", line);
-    std::fflush(stdout);
-  }
-}
 
 TokenizedDataset tokenize(const io::TextDataset& texts, const BertFolder& folder,
                           std::int64_t max_length) {
@@ -109,25 +75,6 @@ void say_sizes(const Processes& processes, const char* name, const TokenizedData
                   static_cast<double>(data.tokens()) / static_cast<double>(data.size())));
 }
 
-nlohmann::json figures(const train::TrainResult& result, const Processes& processes,
-                       const BertClassifyOptions& options, double seconds) {
-  nlohmann::json all = {{"already_finished", result.already_finished},
-                        {"stopped", result.stopped},
-                        {"steps", result.steps},
-                        {"resumed_step", result.resumed_step},
-                        {"failed_saves", result.failed_saves},
-                        {"train_losses", result.epoch_losses},
-                        {"evaluations", result.epoch_metrics},
-                        {"train_seconds", result.train_seconds},
-                        {"seconds", seconds},
-                        {"world_size", processes.group == nullptr ? 1 : processes.group->size()},
-                        {"output_dir", options.training.output_dir}};
-  if (!result.epoch_metrics.empty() && result.epoch_metrics.back().contains("accuracy")) {
-    all["accuracy"] = result.epoch_metrics.back()["accuracy"];
-  }
-  return all;
-}
-
 BertClassifyTask::Options task_options(const BertClassifyOptions& options,
                                        const BertFolder& folder) {
   BertClassifyTask::Options task;
@@ -136,7 +83,7 @@ BertClassifyTask::Options task_options(const BertClassifyOptions& options,
   task.eval_batch_size = options.per_device_eval_batch_size;
   task.bf16 = options.training.bf16;
   task.progress_bar = !options.training.disable_tqdm;
-  task.bucket_cap_bytes = static_cast<std::size_t>(options.bucket_cap_mb * (1 << 20));
+  task.bucket_cap_bytes = static_cast<std::size_t>(options.processes.bucket_cap_mb * (1 << 20));
   task.save = [&options, &folder](train::BertForSequenceClassificationImpl& model) {
     save_bert_folder(options.training.output_dir, model, folder.tokenizer);
     fmt::print("Model saved in {}\n", options.training.output_dir);
@@ -148,10 +95,7 @@ BertClassifyTask::Options task_options(const BertClassifyOptions& options,
 /// Returns the exit code.
 int train_bert(const BertClassifyOptions& options) {
   const base::TimePoint start = base::Clock::now();
-  if (options.threads > 0) {
-    at::set_num_threads(options.threads);
-  }
-  const Processes processes = join(options);
+  const Processes processes = join(options.processes);
   const BertFolder folder = options.model.empty()
                                 ? open_random_bert(options.config_name, options.tokenizer_name)
                                 : open_bert_folder(options.model, options.tokenizer_name);
@@ -175,7 +119,7 @@ int train_bert(const BertClassifyOptions& options) {
     say_sizes(processes, "Evaluation", *evaluation);
   }
   const BertClassifyTask::Options task = task_options(options, folder);
-  if (options.init_only) {
+  if (options.output.init_only) {
     if (processes.first()) {
       task.save(*bert.model);
     }
@@ -188,9 +132,13 @@ int train_bert(const BertClassifyOptions& options) {
   arguments.should_stop = [&stop] { return stop.requested(); };
   train::Trainer trainer(arguments, job, processes.group.get());
   const train::TrainResult result = trainer.run();
-  if (options.json) {
-    say(processes,
-        figures(result, processes, options, base::seconds(base::Clock::now() - start)).dump());
+  if (options.output.json) {
+    nlohmann::json all =
+        figures(result, processes, options.training, base::seconds(base::Clock::now() - start));
+    if (!result.epoch_metrics.empty() && result.epoch_metrics.back().contains("accuracy")) {
+      all["accuracy"] = result.epoch_metrics.back()["accuracy"];
+    }
+    say(processes, all.dump());
   }
   return result.stopped ? train::StopSignal::kExitCode : cli::kExitDone;
 }

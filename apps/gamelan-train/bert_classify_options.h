@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "gamelan-train/training_options.h"
 #include "io/text_dataset.h"
 #include "train/trainer/training_arguments.h"
 
@@ -31,15 +32,8 @@ struct BertClassifyOptions {
   /// All three dropouts of the model; unset = what the configuration says.
   std::optional<double> dropout;
 
-  std::string backend = "cpu";
-  double bucket_cap_mb = 25;
-  std::int64_t ddp_timeout_seconds = 1800;
-  /// 0 = OMP_NUM_THREADS, else all CPUs.
-  int threads = 0;
-
-  bool init_only = false;
-  bool json = false;
-
+  ProcessOptions processes;
+  OutputOptions output;
   train::TrainingArguments training;
 };
 

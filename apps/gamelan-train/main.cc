@@ -25,6 +25,7 @@ Usage: gamelan train VERB [options]
 Verbs:
   bert-classify   fine-tune BERT to classify texts
   bert-predict    classify texts with what bert-classify saved
+  lm              train a causal language model (BLOOM, GPT-2) on a text file
 
 'gamelan train VERB --help' explains a verb.
 )";
@@ -37,11 +38,14 @@ int run(const std::string& verb, const std::vector<std::string>& arguments) {
   if (verb == "bert-predict") {
     return apps::bert_predict_command(arguments);
   }
+  if (verb == "lm") {
+    return apps::lm_command(arguments);
+  }
   if (verb == "help" || verb == "--help" || verb == "-h") {
     fmt::print("{}", kUsage);
     return cli::kExitDone;
   }
-  const auto meant = cli::closest(verb, {"bert-classify", "bert-predict", "help", "--help"});
+  const auto meant = cli::closest(verb, {"bert-classify", "bert-predict", "lm", "help", "--help"});
   fmt::print(stderr, "gamelan train: unknown verb '{}'{}\n", verb,
              meant ? fmt::format("; did you mean '{}'?", *meant) : "");
   fmt::print(stderr, "Try 'gamelan train --help'.\n");

@@ -1,23 +1,16 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "io/weights.h"
 #include "train/models/bert.h"
+#include "train/models/module_weights.h"
 
 namespace gamelan::train {
 
-/// What loading a checkpoint left open.
-struct BertLoadReport {
-  /// Parameters that the checkpoint lacks and that were drawn anew: of the classifier and the
-  /// pooler.
-  std::vector<std::string> new_weights;
-  /// Tensors of the checkpoint that the model has no place for (heads of other tasks).
-  std::vector<std::string> unused;
-};
+/// `new_weights` are of the classifier and the pooler.
+using BertLoadReport = WeightLoadReport;
 
 /// Draws every parameter as HuggingFace does: weights from normal(0, initializer_range), biases 0,
 /// LayerNorms 1 and 0, the embedding of the padding token 0. The same `seed` gives the same
