@@ -11,12 +11,11 @@ enum class WeightScheme : std::uint8_t {
   kF32,          // f32 weights, f32 products
   kBF16,         // bf16 weights, activations rounded to bf16, sums in f32
   kF16,          // f16 weights, activations and sums in f32
-  kInt8,         // weight-only: signed 8 bits, one f32 scale an output row
-  kInt8Dynamic,  // the same weights; activations quantised to 8 bits, one scale a token
-  kInt4,         // weight-only: 4 bits, scale and zero point for every group of inputs of a row
+  kInt8,         // weight-only: signed 8 bits, one f32 scale an output row; activations in 16 bits
+  kInt8Dynamic,  // the same weights; activations in 8 bits, one scale a token
 };
 
-/// "f32", "bf16", "f16", "int8", "int8-dynamic", "int4".
+/// "f32", "bf16", "f16", "int8", "int8-dynamic".
 std::string_view name_of(WeightScheme scheme);
 /// The inverse, nullopt for an unknown name. "fp32", "fp16", "float32", "float16", "bfloat16" are
 /// accepted too.

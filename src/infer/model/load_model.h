@@ -26,8 +26,6 @@ struct ParallelOptions {
 struct LoadOptions {
   /// Unset = bf16 for a checkpoint of bf16 or f16, f32 for one of f32.
   std::optional<kernels::WeightScheme> scheme;
-  /// kInt4: inputs that share a scale.
-  std::int64_t group_size = 64;
   ParallelOptions parallel;
 };
 

@@ -19,12 +19,6 @@ namespace gamelan::kernels::cpu {
 /// [count, in]. Called from the pool's threads at the same time.
 using RowReader = std::function<void(std::int64_t first, std::int64_t count, std::span<float> out)>;
 
-struct PackOptions {
-  WeightScheme scheme = WeightScheme::kF32;
-  /// kInt4: inputs that share a scale and a zero point; a multiple of 32.
-  std::int64_t group_size = 64;
-};
-
 /// The matrix of a linear layer in the one layout that both the products of prefill and those of
 /// decoding read (docs/kernels.md). Immutable after pack(), so any thread may use it.
 class PackedLinear {
@@ -34,12 +28,12 @@ class PackedLinear {
   PackedLinear(PackedLinear&&) noexcept;
   PackedLinear& operator=(PackedLinear&&) noexcept;
 
-  /// One pass over the rows. kInvalidArgument when a size is not positive or the group size does
-  /// not fit the scheme, kResourceExhausted when there is no memory. Numbers that are not finite
-  /// are kept by the floating-point schemes and refused by the others.
+  /// One pass over the rows. kInvalidArgument when a size is not positive or the numbers of a row
+  /// do not fit the scheme (int8: not finite; more than 65,536 inputs), kResourceExhausted when
+  /// there is no memory.
   static base::StatusOr<PackedLinear> pack(const Context& context, std::int64_t out_features,
                                            std::int64_t in_features, const RowReader& rows,
-                                           const PackOptions& options);
+                                           WeightScheme scheme);
 
   std::int64_t out_features() const;
   std::int64_t in_features() const;

@@ -1,0 +1,126 @@
+#include "kernels/cpu/linear.h"
+
+#include <algorithm>
+
+#include "base/status.h"
+#include "kernels/cpu/linear_kernels.h"
+#include "kernels/cpu/packed_linear.h"
+
+namespace gamelan::kernels::cpu {
+namespace {
+
+/// The activations of a call in the form that the scheme's products read.
+struct Prepared {
+  std::byte* data = nullptr;
+  std::byte* low = nullptr;
+  float* scale = nullptr;
+  std::size_t stride = 0;
+};
+
+std::size_t activation_bytes(WeightScheme scheme, const LinearKernels& kernels) {
+  return scheme == WeightScheme::kBF16 ? kernels.bf16_activation_bytes : 1;
+}
+
+Prepared prepare(const Context& context, const PackedLinear::Impl& weight,
+                 tensor::MatrixView<const float> x, const LinearKernels& kernels) {
+  Prepared result;
+  const auto scheme = static_cast<std::size_t>(weight.scheme);
+  const PrepareFunction function = kernels.prepare[scheme];
+  if (function == nullptr) {
+    return result;
+  }
+  const auto padded = static_cast<std::size_t>(weight.padded_in());
+  // Whole cache lines: two threads never write the same one.
+  result.stride = (padded * activation_bytes(weight.scheme, kernels) + 63) / 64 * 64;
+  const std::size_t bytes = static_cast<std::size_t>(x.rows) * result.stride;
+  result.data = static_cast<std::byte*>(context.workspace->take_bytes(bytes));
+  if (weight.scheme == WeightScheme::kInt8) {
+    result.low = static_cast<std::byte*>(context.workspace->take_bytes(bytes));
+  }
+  result.scale = context.workspace->take<float>(x.rows);
+  context.threads->parallel_for(x.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      const std::size_t at = static_cast<std::size_t>(row) * result.stride;
+      function(x.row(row), x.columns, result.data + at,
+               result.low == nullptr ? nullptr : result.low + at, result.scale + row);
+    }
+  });
+  return result;
+}
+
+TileRows rows_at(const Prepared& prepared, tensor::MatrixView<const float> x, std::int64_t row) {
+  TileRows rows;
+  if (prepared.data == nullptr) {
+    rows.data = reinterpret_cast<const std::byte*>(x.row(row));
+    rows.stride = static_cast<std::size_t>(x.stride) * sizeof(float);
+    return rows;
+  }
+  const std::size_t at = static_cast<std::size_t>(row) * prepared.stride;
+  rows.data = prepared.data + at;
+  rows.stride = prepared.stride;
+  rows.low = prepared.low == nullptr ? nullptr : prepared.low + at;
+  rows.scale = prepared.scale + row;
+  return rows;
+}
+
+TileOutput output_of(std::int64_t panel, const PackedLinear::Impl& weight,
+                     tensor::MatrixView<float> y, const LinearOptions& options) {
+  const std::int64_t first = panel * kPanel;
+  TileOutput output;
+  output.y = y.data + (options.gated ? first / 2 : first);
+  output.stride = y.stride;
+  output.columns = static_cast<int>(std::min(kPanel, weight.out - first));
+  output.bias = options.bias == nullptr ? nullptr : options.bias + first;
+  output.activation = options.activation;
+  output.accumulate = options.accumulate;
+  output.gated = options.gated;
+  return output;
+}
+
+}  // namespace
+
+GatedRow gated_row(std::int64_t row, std::int64_t width) {
+  const std::int64_t pair = row / (2 * kGatedHalf);
+  const std::int64_t within = row % (2 * kGatedHalf);
+  const std::int64_t half = std::min(kGatedHalf, width - pair * kGatedHalf);
+  const bool is_gate = within < half;
+  return {is_gate, pair * kGatedHalf + (is_gate ? within : within - half)};
+}
+
+void linear(const Context& context, const PackedLinear& weight, tensor::MatrixView<const float> x,
+            tensor::MatrixView<float> y, const LinearOptions& options) {
+  const PackedLinear::Impl& impl = weight.impl();
+  GAMELAN_CHECK(x.columns == impl.in && y.rows == x.rows &&
+                    y.columns == (options.gated ? impl.out / 2 : impl.out),
+                "linear [{}, {}]: x [{}, {}], y [{}, {}]", impl.out, impl.in, x.rows, x.columns,
+                y.rows, y.columns);
+  if (x.rows == 0) {
+    return;
+  }
+  const device::Arena::Scope scope(*context.workspace);
+  const LinearKernels& kernels = linear_kernels_of(isa_level());
+  const auto scheme = static_cast<std::size_t>(impl.scheme);
+  const Prepared prepared = prepare(context, impl, x, kernels);
+  const std::int64_t step = kernels.tile_rows[scheme];
+  // A panel stays in the second-level cache while the rows go by. Few rows read each panel once, so
+  // that equal shares of panels are equal shares of the memory's bandwidth; many rows take turns.
+  const auto panels = [&](std::int64_t begin, std::int64_t end, int) {
+    alignas(64) float tile[kMaxTileRows * kPanel];
+    for (std::int64_t p = begin; p < end; ++p) {
+      TileOutput output = output_of(p, impl, y, options);
+      for (std::int64_t row = 0; row < x.rows; row += step) {
+        const int count = static_cast<int>(std::min(step, x.rows - row));
+        kernels.tile[scheme](rows_at(prepared, x, row), count, impl.panel(p), tile);
+        kernels.finish(tile, count, output);
+        output.y += step * y.stride;
+      }
+    }
+  };
+  if (x.rows <= step) {
+    context.threads->parallel_for(impl.panels(), 1, panels);
+  } else {
+    context.threads->parallel_for_dynamic(impl.panels(), 1, panels);
+  }
+}
+
+}  // namespace gamelan::kernels::cpu

@@ -1,0 +1,19 @@
+#include "kernels/cpu/linear_kernels.h"
+
+#define GAMELAN_ISA avx512
+#define GAMELAN_LANES 16
+#include "kernels/cpu/inl/simd-inl.h"
+// In this order: each uses those above it.
+#include "kernels/cpu/inl/dot4_plain-inl.h"
+#include "kernels/cpu/inl/linear-inl.h"
+#include "kernels/cpu/inl/linear_int-inl.h"
+#include "kernels/cpu/inl/linear_table-inl.h"
+
+namespace gamelan::kernels::cpu {
+
+const LinearKernels& linear_kernels_avx512() {
+  static const LinearKernels table = avx512::make_table();
+  return table;
+}
+
+}  // namespace gamelan::kernels::cpu

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "kernels/cpu/linear.h"
+#include "kernels/cpu/linear_kernels.h"
+
+namespace gamelan::kernels::cpu {
+
+/// Memory at a 64-byte boundary that goes with its owner.
+struct AlignedDelete {
+  void operator()(std::byte* data) const;
+};
+using AlignedBytes = std::unique_ptr<std::byte[], AlignedDelete>;
+/// Null when there is no memory.
+AlignedBytes allocate_aligned(std::size_t bytes);
+
+class PackedLinear::Impl {
+ public:
+  std::int64_t out = 0;
+  std::int64_t in = 0;
+  WeightScheme scheme = WeightScheme::kF32;
+  /// Panel p holds the columns kPanel * p …; [panels][panel_bytes].
+  AlignedBytes data;
+  /// kInt8, kInt8Dynamic: [panels * kPanel] scale and sum of every output's integers.
+  std::unique_ptr<float[]> scales;
+  std::unique_ptr<std::int32_t[]> sums;
+
+  std::int64_t panels() const { return (out + kPanel - 1) / kPanel; }
+  /// Inputs, rounded up to what the layout groups.
+  std::int64_t padded_in() const;
+  std::size_t panel_bytes() const;
+  TilePanel panel(std::int64_t index) const;
+};
+
+/// Bytes of an element, and how many inputs of a column lie together.
+struct SchemeLayout {
+  std::size_t bytes = 4;
+  std::int64_t group = 1;
+};
+SchemeLayout layout_of(WeightScheme scheme);
+
+}  // namespace gamelan::kernels::cpu
