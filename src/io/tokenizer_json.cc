@@ -51,8 +51,10 @@ base::Status apply_config(const json& config, const std::string& where,
   JsonReader reader(config, where);
   const json* const added = reader.object("added_tokens_decoder");
   GAMELAN_RETURN_IF_ERROR(reader.status());
+  // Named, since items() keeps a reference that a temporary would not outlive.
+  const json entries = added == nullptr ? json::object() : *added;
   json list = json::array();
-  for (const auto& [id, entry] : (added == nullptr ? json::object() : *added).items()) {
+  for (const auto& [id, entry] : entries.items()) {
     const bool number =
         !id.empty() && id.size() < 9 &&
         std::all_of(id.begin(), id.end(), [](char c) { return c >= '0' && c <= '9'; });
