@@ -81,8 +81,8 @@ void Block::attend(const kernels::Context& context, std::int64_t layer, LayerAtt
                    columns_of(a.qkv, queries + keys, keys), a.attention);
 }
 
-// Over several ranks x becomes the sum of their shares. The first rank's share contains x itself and
-// the bias (others have none), so that both are added once and the sum is all there is to do.
+// Over several ranks x becomes the sum of their shares. The first rank's share contains x itself
+// and the bias (others have none), so that both are added once and the sum is all there is to do.
 void Block::add_share(const kernels::Context& context, const Projection& projection,
                       MatrixView<const float> input, MatrixView<float> x) const {
   projection(context, input, x, {.accumulate = adds_residual_});

@@ -25,9 +25,8 @@ class CachedAttention final : public LayerAttention {
   /// The rows that get logits, rising; valid during the step.
   std::span<const std::int32_t> logit_rows() const { return logit_rows_; }
 
-  void attend(std::int64_t layer, tensor::MatrixView<float> queries,
-              tensor::MatrixView<float> keys, tensor::MatrixView<float> values,
-              tensor::MatrixView<float> out) override;
+  void attend(std::int64_t layer, tensor::MatrixView<float> queries, tensor::MatrixView<float> keys,
+              tensor::MatrixView<float> values, tensor::MatrixView<float> out) override;
 
  private:
   io::ModelConfig config_;

@@ -9,8 +9,8 @@
 
 namespace gamelan::infer {
 
-/// A table of vectors that is only looked up. Its rows are read where the checkpoint has them, mapped
-/// and in their own type: there is no second copy.
+/// A table of vectors that is only looked up. Its rows are read where the checkpoint has them,
+/// mapped and in their own type: there is no second copy.
 class Embedding {
  public:
   Embedding() = default;

@@ -12,8 +12,8 @@
 
 namespace gamelan::infer {
 
-/// From the last block's output to logits: norm, projection to the width of the embeddings where that
-/// differs, product with this rank's rows of the vocabulary.
+/// From the last block's output to logits: norm, projection to the width of the embeddings where
+/// that differs, product with this rank's rows of the vocabulary.
 struct Head {
   std::optional<Norm> norm;
   Projection project;

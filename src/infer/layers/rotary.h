@@ -13,8 +13,8 @@ namespace gamelan::infer {
 
 /// The angles of rotary position embeddings, for every scaling of io::RopeConfig.
 ///
-/// Where the frequencies depend on the length of a text (dynamic, longrope), the rows of a step have
-/// those of the length that their sequence reaches in it, and keys that lie in the cache keep
+/// Where the frequencies depend on the length of a text (dynamic, longrope), the rows of a step
+/// have those of the length that their sequence reaches in it, and keys that lie in the cache keep
 /// theirs: what transformers does.
 class RotaryTables {
  public:

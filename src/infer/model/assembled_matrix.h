@@ -25,8 +25,8 @@ struct RowRun {
   std::int64_t count = 0;
 };
 
-/// The matrix of a projection as a rank computes it, put together from rows of stored ones and cut to
-/// a range of their inputs: queries, keys and values joined, gate and values woven, one rank's
+/// The matrix of a projection as a rank computes it, put together from rows of stored ones and cut
+/// to a range of their inputs: queries, keys and values joined, gate and values woven, one rank's
 /// share. Nothing is read before reader() is called upon.
 struct AssembledMatrix {
   std::vector<MatrixSource> sources;

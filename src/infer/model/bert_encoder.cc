@@ -67,14 +67,14 @@ base::StatusOr<std::unique_ptr<BertEncoder>> BertEncoder::load(io::ModelFiles fi
 base::Status BertEncoder::load_layers(const LoadOptions& options) {
   const io::ModelConfig& c = config();
   const ArchitectureNames& names = bert_names();
-  kernels::cpu::PackOptions pack{kernels::WeightScheme::kF32, options.group_size};
-  GAMELAN_ASSIGN_OR_RETURN(const WeightLoader exact,
-                           WeightLoader::create(files_.weights, c, names, context_, pack));
+  GAMELAN_ASSIGN_OR_RETURN(
+      const WeightLoader exact,
+      WeightLoader::create(files_.weights, c, names, context_, kernels::WeightScheme::kF32));
   GAMELAN_ASSIGN_OR_RETURN(const io::WeightView table,
                            files_.weights.get(exact.full(names.token_embedding) + ".weight"));
-  pack.scheme = options.scheme.value_or(default_scheme(table));
   GAMELAN_ASSIGN_OR_RETURN(const WeightLoader loader,
-                           WeightLoader::create(files_.weights, c, names, context_, pack));
+                           WeightLoader::create(files_.weights, c, names, context_,
+                                                options.scheme.value_or(default_scheme(table))));
   const auto embedding = [&](std::string_view name, std::int64_t rows) {
     return loader.embedding(loader.full(name), rows, c.hidden_size);
   };
@@ -89,8 +89,8 @@ base::Status BertEncoder::load_layers(const LoadOptions& options) {
     blocks_.push_back(std::move(block));
   }
   if (exact.has("classifier")) {
-    GAMELAN_ASSIGN_OR_RETURN(pooler_, exact.projection(exact.full("pooler.dense"), c.hidden_size,
-                                                       c.hidden_size, true));
+    GAMELAN_ASSIGN_OR_RETURN(
+        pooler_, exact.projection(exact.full("pooler.dense"), c.hidden_size, c.hidden_size, true));
     GAMELAN_ASSIGN_OR_RETURN(classifier_,
                              exact.projection("classifier", c.num_labels, c.hidden_size, true));
   }
@@ -147,8 +147,7 @@ base::StatusOr<MatrixView<float>> BertEncoder::run(const PackedTokens& batch,
                                                    bool first_rows_only) {
   GAMELAN_RETURN_IF_ERROR(check(batch));
   arena_.reset();
-  Activations a =
-      Activations::take(arena_, static_cast<std::int64_t>(batch.tokens.size()), shape_);
+  Activations a = Activations::take(arena_, static_cast<std::int64_t>(batch.tokens.size()), shape_);
   auto* const first_rows = arena_.take<std::int32_t>(sequences_of(batch));
   std::copy_n(batch.offsets.begin(), sequences_of(batch), first_rows);
   if (a.x.rows == 0) {
@@ -206,8 +205,7 @@ base::Status BertEncoder::classify(const PackedTokens& batch, MatrixView<float> 
     return base::failed_precondition("{}: has no classifier (tensor 'classifier.weight')",
                                      files_.weights.path());
   }
-  GAMELAN_RETURN_IF_ERROR(
-      check_room(logits, sequences_of(batch), config().num_labels, "logits"));
+  GAMELAN_RETURN_IF_ERROR(check_room(logits, sequences_of(batch), config().num_labels, "logits"));
   GAMELAN_ASSIGN_OR_RETURN(const MatrixView<float> x, run(batch, true));
   const MatrixView<float> pooled(arena_.take<float>(x.rows * x.columns), x.rows, x.columns);
   pooler_(context_, x, pooled);

@@ -102,8 +102,7 @@ base::Status Decoder::forward(const StepPlan& plan, MatrixView<float> logits) {
   arena_.reset();
   cache_.copy(plan.copies);
   attention_.begin(context_, plan, cache_);
-  Activations a =
-      Activations::take(arena_, static_cast<std::int64_t>(plan.tokens.size()), shape_);
+  Activations a = Activations::take(arena_, static_cast<std::int64_t>(plan.tokens.size()), shape_);
   if (a.x.rows == 0) {
     return base::OkStatus();
   }

@@ -19,8 +19,8 @@
 
 namespace gamelan::infer {
 
-/// A decoder of any architecture on the CPU, or the part of it that this rank holds. Every rank of a
-/// parallel model runs the same plans; logits arrive on rank 0.
+/// A decoder of any architecture on the CPU, or the part of it that this rank holds. Every rank of
+/// a parallel model runs the same plans; logits arrive on rank 0.
 class Decoder final : public CausalModel {
  public:
   static base::StatusOr<std::unique_ptr<Decoder>> load(io::ModelFiles files,
@@ -43,8 +43,8 @@ class Decoder final : public CausalModel {
   Decoder(io::ModelFiles files, const kernels::Context& context, const Partition& partition,
           const LoadOptions& options, kernels::WeightScheme scheme);
 
-  base::Status load_layers(const LoadOptions& options);
-  base::Status load_head(const LoadOptions& options);
+  base::Status load_layers();
+  base::Status load_head();
   kernels::cpu::KvLayout layout(const CacheOptions& options) const;
   void embed(const StepPlan& plan, tensor::MatrixView<float> x);
   base::Status run_blocks(Activations& a);

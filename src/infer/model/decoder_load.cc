@@ -10,8 +10,8 @@
 namespace gamelan::infer {
 
 kernels::WeightScheme default_scheme(const io::WeightView& token_embedding) {
-  const bool is_narrow = token_embedding.dtype == tensor::DType::kBF16 ||
-                         token_embedding.dtype == tensor::DType::kF16;
+  const bool is_narrow =
+      token_embedding.dtype == tensor::DType::kBF16 || token_embedding.dtype == tensor::DType::kF16;
   // Quantised numbers are exact in f32, but nobody keeps them that way to have them widened.
   return is_narrow || !token_embedding.plain() ? kernels::WeightScheme::kBF16
                                                : kernels::WeightScheme::kF32;
@@ -37,41 +37,38 @@ base::StatusOr<std::unique_ptr<Decoder>> Decoder::load(io::ModelFiles files,
     return base::invalid_argument(
         "tensor and pipeline parallel together: expected a group for the ranks of a stage");
   }
-  GAMELAN_ASSIGN_OR_RETURN(
-      const Partition partition,
-      partition_of(files.config, parallel.tensor_size, parallel.pipeline_size,
-                   parallel.group == nullptr ? 0 : parallel.group->rank()));
+  GAMELAN_ASSIGN_OR_RETURN(const Partition partition,
+                           partition_of(files.config, parallel.tensor_size, parallel.pipeline_size,
+                                        parallel.group == nullptr ? 0 : parallel.group->rank()));
   const ArchitectureNames& names = names_of(files.config.architecture);
-  GAMELAN_ASSIGN_OR_RETURN(
-      const WeightLoader loader,
-      WeightLoader::create(files.weights, files.config, names, context, {}));
-  GAMELAN_ASSIGN_OR_RETURN(
-      const io::WeightView embedding,
-      files.weights.get(loader.full(names.token_embedding) + ".weight"));
+  GAMELAN_ASSIGN_OR_RETURN(const WeightLoader loader,
+                           WeightLoader::create(files.weights, files.config, names, context,
+                                                kernels::WeightScheme::kF32));
+  GAMELAN_ASSIGN_OR_RETURN(const io::WeightView embedding,
+                           files.weights.get(loader.full(names.token_embedding) + ".weight"));
   const kernels::WeightScheme scheme = options.scheme.value_or(default_scheme(embedding));
   std::unique_ptr<Decoder> decoder(
       new Decoder(std::move(files), context, partition, options, scheme));
-  GAMELAN_RETURN_IF_ERROR(decoder->load_layers(options));
+  GAMELAN_RETURN_IF_ERROR(decoder->load_layers());
   decoder->arena_.reset();
   return decoder;
 }
 
-base::Status Decoder::load_layers(const LoadOptions& options) {
+base::Status Decoder::load_layers() {
   const ArchitectureNames& names = names_of(config().architecture);
-  GAMELAN_ASSIGN_OR_RETURN(const WeightLoader loader,
-                           WeightLoader::create(files_.weights, files_.config, names, context_,
-                                                {scheme_, options.group_size}));
+  GAMELAN_ASSIGN_OR_RETURN(
+      const WeightLoader loader,
+      WeightLoader::create(files_.weights, files_.config, names, context_, scheme_));
   shape_ = loader.block_shape(partition_);
   if (partition_.first_stage()) {
-    GAMELAN_ASSIGN_OR_RETURN(token_embedding_,
-                             loader.embedding(loader.full(names.token_embedding),
-                                              config().vocab_size, config().embedding_size));
+    GAMELAN_ASSIGN_OR_RETURN(
+        token_embedding_, loader.embedding(loader.full(names.token_embedding), config().vocab_size,
+                                           config().embedding_size));
     if (!names.position_embedding.empty()) {
-      GAMELAN_ASSIGN_OR_RETURN(
-          position_embedding_,
-          loader.embedding(loader.full(names.position_embedding),
-                           config().max_positions + config().position_offset,
-                           config().hidden_size));
+      GAMELAN_ASSIGN_OR_RETURN(position_embedding_,
+                               loader.embedding(loader.full(names.position_embedding),
+                                                config().max_positions + config().position_offset,
+                                                config().hidden_size));
     }
     if (config().embedding_size != config().hidden_size) {
       GAMELAN_ASSIGN_OR_RETURN(
@@ -87,31 +84,27 @@ base::Status Decoder::load_layers(const LoadOptions& options) {
     GAMELAN_ASSIGN_OR_RETURN(Block block, loader.block(i, partition_));
     blocks_.push_back(std::move(block));
   }
-  return partition_.last_stage() ? load_head(options) : base::OkStatus();
+  return partition_.last_stage() ? load_head() : base::OkStatus();
 }
 
-base::Status Decoder::load_head(const LoadOptions& options) {
+base::Status Decoder::load_head() {
   const ArchitectureNames& names = names_of(config().architecture);
-  // The head decides which token wins, and has the largest errors to sum: never below 8 bits.
-  const kernels::WeightScheme scheme =
-      scheme_ == kernels::WeightScheme::kInt4 ? kernels::WeightScheme::kInt8 : scheme_;
-  GAMELAN_ASSIGN_OR_RETURN(const WeightLoader loader,
-                           WeightLoader::create(files_.weights, files_.config, names, context_,
-                                                {scheme, options.group_size}));
+  GAMELAN_ASSIGN_OR_RETURN(
+      const WeightLoader loader,
+      WeightLoader::create(files_.weights, files_.config, names, context_, scheme_));
   if (config().final_norm) {
     GAMELAN_ASSIGN_OR_RETURN(head_.norm, loader.norm(loader.full(names.final_norm)));
   }
   const std::int64_t width = config().embedding_size;
   if (width != config().hidden_size) {
-    GAMELAN_ASSIGN_OR_RETURN(head_.project,
-                             loader.projection(loader.full(names.project_out), width,
-                                               config().hidden_size, false));
+    GAMELAN_ASSIGN_OR_RETURN(head_.project, loader.projection(loader.full(names.project_out), width,
+                                                              config().hidden_size, false));
   }
   // A head of its own counts even where the configuration calls it tied: fine-tuned ones differ.
   const std::string own(names.head);
   const bool tied = config().tied_embeddings && !loader.has(own);
-  GAMELAN_ASSIGN_OR_RETURN(
-      MatrixSource source, loader.matrix(tied ? loader.full(names.token_embedding) : own,
+  GAMELAN_ASSIGN_OR_RETURN(MatrixSource source,
+                           loader.matrix(tied ? loader.full(names.token_embedding) : own,
                                          config().vocab_size, width, false));
   AssembledMatrix matrix{{std::move(source)},
                          {{0, partition_.vocabulary.first, partition_.vocabulary.count}},

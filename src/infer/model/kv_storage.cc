@@ -45,8 +45,8 @@ base::StatusOr<KvStorage> KvStorage::create(const kernels::cpu::KvLayout& layout
       __builtin_mul_overflow(storage.size_, static_cast<std::size_t>(blocks), &storage.size_)) {
     return base::resource_exhausted("cache: the size of {} blocks overflows", blocks);
   }
-  void* const memory = ::mmap(nullptr, storage.size_, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const memory =
+      ::mmap(nullptr, storage.size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     return base::resource_exhausted("cache: no memory for {} blocks of {} tokens, {} bytes: {}",
                                     blocks, layout.block_tokens, storage.size_,

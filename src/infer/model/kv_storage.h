@@ -20,8 +20,8 @@ class KvStorage {
   KvStorage& operator=(KvStorage&& other) noexcept;
 
   /// Pages are taken when they are first written. kResourceExhausted when there is no memory.
-  static base::StatusOr<KvStorage> create(const kernels::cpu::KvLayout& layout,
-                                          std::int64_t layers, std::int64_t blocks);
+  static base::StatusOr<KvStorage> create(const kernels::cpu::KvLayout& layout, std::int64_t layers,
+                                          std::int64_t blocks);
 
   kernels::cpu::KvBlocks layer(std::int64_t index) const;
   /// In every layer, in order.

@@ -21,8 +21,8 @@ struct ParallelOptions {
   int tensor_size = 1;
   int pipeline_size = 1;
   dist::ProcessGroup* group = nullptr;
-  /// The tensor_size ranks of this rank's stage, in order; null = `group`. Needed when both sizes are
-  /// above 1 (parallel/parallel_job.h forms it).
+  /// The tensor_size ranks of this rank's stage, in order; null = `group`. Needed when both sizes
+  /// are above 1 (parallel/parallel_job.h forms it).
   dist::ProcessGroup* stage_group = nullptr;
 };
 

@@ -19,8 +19,8 @@ base::StatusOr<WeightLoader> WeightLoader::create(const io::Weights& weights,
                                                   const io::ModelConfig& config,
                                                   const ArchitectureNames& names,
                                                   const kernels::Context& context,
-                                                  const kernels::cpu::PackOptions& pack) {
-  WeightLoader loader(weights, config, names, context, pack);
+                                                  kernels::WeightScheme scheme) {
+  WeightLoader loader(weights, config, names, context, scheme);
   for (const std::string_view prefix : names.prefixes) {
     loader.prefix_ = prefix;
     if (loader.has(loader.full(names.token_embedding))) {
@@ -64,8 +64,7 @@ base::StatusOr<Norm> WeightLoader::norm(const std::string& layer) const {
 
 base::StatusOr<Embedding> WeightLoader::embedding(const std::string& layer, std::int64_t rows,
                                                   std::int64_t columns) const {
-  GAMELAN_ASSIGN_OR_RETURN(io::WeightView view,
-                           weights_.get(layer + ".weight", {rows, columns}));
+  GAMELAN_ASSIGN_OR_RETURN(io::WeightView view, weights_.get(layer + ".weight", {rows, columns}));
   return Embedding(std::move(view));
 }
 
@@ -96,7 +95,7 @@ base::StatusOr<MatrixSource> WeightLoader::block_matrix(std::int64_t layer, std:
 
 base::StatusOr<Projection> WeightLoader::pack(const AssembledMatrix& matrix) const {
   auto packed = kernels::cpu::PackedLinear::pack(context_, matrix.rows(), matrix.inputs.count,
-                                                 matrix.reader(), pack_);
+                                                 matrix.reader(), scheme_);
   if (!packed.ok()) {
     const io::WeightView& view = matrix.sources.front().weight;
     return base::annotate(packed.status(), fmt::format("{}: tensor '{}'", view.file, view.name));
@@ -106,9 +105,8 @@ base::StatusOr<Projection> WeightLoader::pack(const AssembledMatrix& matrix) con
   return projection;
 }
 
-base::StatusOr<Projection> WeightLoader::projection(const std::string& layer,
-                                                    std::int64_t outputs, std::int64_t inputs,
-                                                    bool bias) const {
+base::StatusOr<Projection> WeightLoader::projection(const std::string& layer, std::int64_t outputs,
+                                                    std::int64_t inputs, bool bias) const {
   GAMELAN_ASSIGN_OR_RETURN(MatrixSource source, matrix(layer, outputs, inputs, bias));
   return pack(whole_matrix(std::move(source), outputs, {0, inputs}));
 }
@@ -128,9 +126,9 @@ base::StatusOr<AssembledMatrix> WeightLoader::qkv(std::int64_t layer,
   const bool separate = names_.arrangement == QkvArrangement::kSeparate;
   const std::array<std::int64_t, 3> outputs = {separate ? queries : queries + 2 * keys, keys, keys};
   for (std::size_t i = 0; i < (separate ? 3U : 1U); ++i) {
-    GAMELAN_ASSIGN_OR_RETURN(MatrixSource source,
-                             block_matrix(layer, names_.qkv[i], outputs[i], config_.hidden_size,
-                                          config_.qkv_bias));
+    GAMELAN_ASSIGN_OR_RETURN(
+        MatrixSource source,
+        block_matrix(layer, names_.qkv[i], outputs[i], config_.hidden_size, config_.qkv_bias));
     joined.sources.push_back(std::move(source));
   }
   // Part 0 are the queries, 1 the keys, 2 the values.
@@ -172,9 +170,8 @@ base::StatusOr<AssembledMatrix> WeightLoader::up(std::int64_t layer,
     matrix.runs.push_back({0, mine.first, mine.count});
     return matrix;
   }
-  GAMELAN_ASSIGN_OR_RETURN(
-      MatrixSource gate,
-      block_matrix(layer, names_.gate, width, config_.hidden_size, config_.mlp_bias));
+  GAMELAN_ASSIGN_OR_RETURN(MatrixSource gate, block_matrix(layer, names_.gate, width,
+                                                           config_.hidden_size, config_.mlp_bias));
   matrix.sources.push_back(std::move(gate));
   for (std::int64_t row = 0; row < 2 * mine.count; ++row) {
     const kernels::cpu::GatedRow from = kernels::cpu::gated_row(row, mine.count);
@@ -205,11 +202,10 @@ base::StatusOr<Block> WeightLoader::block(std::int64_t layer, const Partition& p
   GAMELAN_ASSIGN_OR_RETURN(weights.attention_norm, norm(in_block(layer, names_.attention_norm)));
   GAMELAN_ASSIGN_OR_RETURN(const AssembledMatrix qkv_matrix, qkv(layer, partition));
   GAMELAN_ASSIGN_OR_RETURN(weights.qkv, pack(qkv_matrix));
-  GAMELAN_ASSIGN_OR_RETURN(
-      const AssembledMatrix output,
-      share_of(layer, names_.attention_output, config_.num_heads * dim,
-               {queries.first * dim, queries.count * dim}, config_.attention_output_bias,
-               partition));
+  GAMELAN_ASSIGN_OR_RETURN(const AssembledMatrix output,
+                           share_of(layer, names_.attention_output, config_.num_heads * dim,
+                                    {queries.first * dim, queries.count * dim},
+                                    config_.attention_output_bias, partition));
   GAMELAN_ASSIGN_OR_RETURN(weights.attention_output, pack(output));
   GAMELAN_ASSIGN_OR_RETURN(weights.mlp_norm, norm(in_block(layer, names_.mlp_norm)));
   GAMELAN_ASSIGN_OR_RETURN(const AssembledMatrix up_matrix, up(layer, partition));

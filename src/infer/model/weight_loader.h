@@ -28,7 +28,7 @@ class WeightLoader {
                                              const io::ModelConfig& config,
                                              const ArchitectureNames& names,
                                              const kernels::Context& context,
-                                             const kernels::cpu::PackOptions& pack);
+                                             kernels::WeightScheme scheme);
 
   /// `name` with the checkpoint's prefix.
   std::string full(std::string_view name) const;
@@ -52,8 +52,8 @@ class WeightLoader {
  private:
   WeightLoader(const io::Weights& weights, const io::ModelConfig& config,
                const ArchitectureNames& names, const kernels::Context& context,
-               const kernels::cpu::PackOptions& pack)
-      : weights_(weights), config_(config), names_(names), context_(context), pack_(pack) {}
+               kernels::WeightScheme scheme)
+      : weights_(weights), config_(config), names_(names), context_(context), scheme_(scheme) {}
 
   std::string in_block(std::int64_t layer, std::string_view name) const;
   base::StatusOr<MatrixSource> block_matrix(std::int64_t layer, std::string_view name,
@@ -70,7 +70,7 @@ class WeightLoader {
   const io::ModelConfig& config_;
   const ArchitectureNames& names_;
   const kernels::Context& context_;
-  kernels::cpu::PackOptions pack_;
+  kernels::WeightScheme scheme_;
   std::string prefix_;
 };
 

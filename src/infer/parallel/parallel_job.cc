@@ -29,9 +29,9 @@ base::StatusOr<ParallelJob> join_parallel_job(int tensor_size, int pipeline_size
         "{}",
         tensor_size, pipeline_size, tensor_size * pipeline_size, parallel.job.group->size());
   }
-  GAMELAN_ASSIGN_OR_RETURN(parallel.stage,
-                           form_stage_group(parallel.job.store, parallel.job.group->rank(),
-                                            tensor_size, pipeline_size, options));
+  GAMELAN_ASSIGN_OR_RETURN(
+      parallel.stage, form_stage_group(parallel.job.store, parallel.job.group->rank(), tensor_size,
+                                       pipeline_size, options));
   return parallel;
 }
 

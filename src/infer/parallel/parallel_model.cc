@@ -21,7 +21,8 @@ constexpr std::chrono::hours kPatience{24 * 365};
 
 enum class Verb : std::uint32_t { kStop, kCreateCache, kStep };
 
-/// Whether `mine` is OK on every rank; then OK, else this rank's error or one that says whose it is.
+/// Whether `mine` is OK on every rank; then OK, else this rank's error or one that says whose it
+/// is.
 base::Status agree(dist::ProcessGroup& group, const base::Status& mine, std::string_view what) {
   std::int64_t failed = mine.ok() ? group.size() : group.rank();
   dist::ReduceOptions options;
@@ -54,7 +55,9 @@ ParallelModel::~ParallelModel() {
   }
 }
 
-bool ParallelModel::leads() const { return group_->rank() == 0; }
+bool ParallelModel::leads() const {
+  return group_->rank() == 0;
+}
 
 std::size_t ParallelModel::cache_block_bytes(const CacheOptions& options) const {
   return part_->cache_block_bytes(options);
@@ -94,9 +97,8 @@ base::Status ParallelModel::follow(Command& command) {
     return base::OkStatus();
   }
   return group_
-      ->broadcast({payload_.data() + inline_bytes, payload_.size() - inline_bytes,
-                   tensor::DType::kU8,
-                   {}})
+      ->broadcast(
+          {payload_.data() + inline_bytes, payload_.size() - inline_bytes, tensor::DType::kU8, {}})
       .wait();
 }
 

@@ -13,8 +13,9 @@
 
 namespace gamelan::infer {
 
-/// A model that several ranks run together. Rank 0 uses it like any other: each call first tells the
-/// other ranks, which do nothing but serve_steps(). Everything that fails on one rank fails on all.
+/// A model that several ranks run together. Rank 0 uses it like any other: each call first tells
+/// the other ranks, which do nothing but serve_steps(). Everything that fails on one rank fails on
+/// all.
 class ParallelModel final : public CausalModel {
  public:
   /// Collective: every rank makes it of its part.

@@ -76,9 +76,8 @@ base::StatusOr<Partition> partition_of(const io::ModelConfig& config, int tensor
                           unit_of(config.intermediate_size, tensor_size));
   partition.vocabulary = vocabulary_range(config.vocab_size, tensor_size, partition.tensor_rank);
   for (int other = 0; other < tensor_size; ++other) {
-    partition.widest_vocabulary =
-        std::max(partition.widest_vocabulary,
-                 vocabulary_range(config.vocab_size, tensor_size, other).count);
+    partition.widest_vocabulary = std::max(
+        partition.widest_vocabulary, vocabulary_range(config.vocab_size, tensor_size, other).count);
   }
   return partition;
 }

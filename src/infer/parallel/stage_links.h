@@ -12,8 +12,8 @@
 namespace gamelan::infer {
 
 /// How the ranks of one model reach each other: rows go from stage to stage between the ranks of
-/// equal tensor_rank, shares are summed within a stage, logits go to rank 0. For one rank alone every
-/// operation does nothing.
+/// equal tensor_rank, shares are summed within a stage, logits go to rank 0. For one rank alone
+/// every operation does nothing.
 class StageLinks {
  public:
   StageLinks() = default;
@@ -29,8 +29,8 @@ class StageLinks {
   bool has_logits() const { return partition_.last_stage(); }
   bool wants_logits() const { return partition_.stage == 0 && partition_.tensor_rank == 0; }
 
-  /// The columns of all ranks of this stage, `mine` [rows, widest_vocabulary] of each, joined on the
-  /// first of them: `all` [rows, vocabulary], which may be anything on the others.
+  /// The columns of all ranks of this stage, `mine` [rows, widest_vocabulary] of each, joined on
+  /// the first of them: `all` [rows, vocabulary], which may be anything on the others.
   base::Status gather_columns(device::Arena& arena, std::int64_t vocabulary,
                               tensor::MatrixView<float> mine, tensor::MatrixView<float> all) const;
   /// From the first rank of the last stage to rank 0, when these are two. REQUIRES: contiguous.

@@ -16,8 +16,7 @@ struct TensorSum {
     if (group == nullptr) {
       return base::OkStatus();
     }
-    return group
-        ->all_reduce(tensor::view_of(x.data, static_cast<std::size_t>(x.rows * x.columns)))
+    return group->all_reduce(tensor::view_of(x.data, static_cast<std::size_t>(x.rows * x.columns)))
         .wait();
   }
 };
