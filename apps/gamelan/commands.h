@@ -10,6 +10,7 @@ namespace gamelan::apps {
 int run_command(const std::vector<std::string>& arguments);
 int doctor_command(const std::vector<std::string>& arguments);
 int convert_command(const std::vector<std::string>& arguments);
+int tokenize_command(const std::vector<std::string>& arguments);
 int train_command(const std::vector<std::string>& arguments);
 
 /// The path of a program of this installation, which lies beside this one; empty when it is not

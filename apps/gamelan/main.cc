@@ -22,6 +22,7 @@ Verbs:
   run      start a program on several processes, of one machine or many (as torchrun)
   train    train a model (runs gamelan-train)
   convert  write a model in another format (as huggingface_bloom_convert.py)
+  tokenize turn text into token ids and back, or train a vocabulary
   doctor   say what this machine offers and what Gamelan would use
   help     this text
 
@@ -48,6 +49,9 @@ int main(int argc, char** argv) {
   if (verb == "doctor") {
     return apps::doctor_command(arguments);
   }
+  if (verb == "tokenize") {
+    return apps::tokenize_command(arguments);
+  }
   if (verb == "train") {
     return apps::train_command(arguments);
   }
@@ -59,8 +63,8 @@ int main(int argc, char** argv) {
     fmt::print("gamelan {}\n", GAMELAN_VERSION);
     return cli::kExitDone;
   }
-  const auto meant =
-      cli::closest(verb, {"run", "train", "convert", "doctor", "help", "--help", "--version"});
+  const auto meant = cli::closest(
+      verb, {"run", "train", "convert", "tokenize", "doctor", "help", "--help", "--version"});
   fmt::print(stderr, "gamelan: unknown verb '{}'{}\n", verb,
              meant ? fmt::format("; did you mean '{}'?", *meant) : "");
   fmt::print(stderr, "Try 'gamelan --help'.\n");

@@ -103,7 +103,7 @@ LineReader LineReader::over(std::string_view text, std::string_view name,
   return LineReader(std::move(impl));
 }
 
-base::StatusOr<bool> LineReader::next(std::string& line) {
+base::StatusOr<bool> LineReader::next_with_end(std::string& line) {
   line.clear();
   bool any = false;
   bool ended = false;
@@ -117,23 +117,30 @@ base::StatusOr<bool> LineReader::next(std::string& line) {
     any = true;
     const std::size_t newline = impl_->rest.find('\n');
     ended = newline != std::string_view::npos;
-    line += impl_->rest.substr(0, newline);
-    impl_->rest.remove_prefix(ended ? newline + 1 : impl_->rest.size());
-    if (line.size() > impl_->limits.max_line_bytes) {
+    const std::size_t size = ended ? newline + 1 : impl_->rest.size();
+    line += impl_->rest.substr(0, size);
+    impl_->rest.remove_prefix(size);
+    if (line.size() - (ended ? 1 : 0) > impl_->limits.max_line_bytes) {
       return base::invalid_argument("{}:{}: a line over the limit of {} bytes", impl_->path,
                                     impl_->line_number + 1, impl_->limits.max_line_bytes);
     }
   }
-  if (!any) {
-    return false;
+  impl_->line_number += any ? 1 : 0;
+  return any;
+}
+
+base::StatusOr<bool> LineReader::next(std::string& line) {
+  GAMELAN_ASSIGN_OR_RETURN(const bool any, next_with_end(line));
+  if (line.ends_with('\n')) {
+    line.pop_back();
   }
   if (line.ends_with('\r')) {
     line.pop_back();
   }
-  if (++impl_->line_number == 1 && line.starts_with(kByteOrderMark)) {
+  if (impl_->line_number == 1 && line.starts_with(kByteOrderMark)) {
     line.erase(0, kByteOrderMark.size());
   }
-  return true;
+  return any;
 }
 
 }  // namespace gamelan::io

@@ -32,8 +32,10 @@ class LineReader {
   /// The next line without its end; false at the end of the file. Fails on read errors, damaged or
   /// truncated gzip data and lines over the limit, with file and line in the message.
   base::StatusOr<bool> next(std::string& line);
+  /// The same with nothing dropped: neither the line's end nor a byte order mark.
+  base::StatusOr<bool> next_with_end(std::string& line);
 
-  /// Number of the line that `next` gave last, from 1.
+  /// Number of the line that was given last, from 1.
   std::uint64_t line_number() const;
   const std::string& path() const;
 
