@@ -11,6 +11,7 @@
 #include <random>
 
 #include "io/tokenizer_json.h"
+#include "tests/io/real_data.h"
 #include "text/stream_decoder.h"
 
 namespace gamelan::io {
@@ -127,12 +128,8 @@ std::string without_blanks_before_punctuation(std::string text) {
 
 // The merges and the vocabulary of GPT-2 itself, which lie outside the project.
 TEST(LoadTokenizer, RealGpt2Cases) {
-  const char* set = std::getenv("GAMELAN_DATA");
-  const fs::path data =
-      set != nullptr ? fs::path(set) : fs::path(GAMELAN_SOURCE_DIR) / "../shared/data";
-  if (!fs::exists(data / "gpt2/gpt2-vocab.json")) {
-    GTEST_SKIP() << "needs the folder " << (data / "gpt2").string();
-  }
+  const fs::path data = data_path("");
+  SKIP_WITHOUT(data / "gpt2/gpt2-vocab.json");
   const auto read = [&](const char* name) {
     std::ifstream in(data / name, std::ios::binary);
     return std::string(std::istreambuf_iterator<char>(in), {});

@@ -14,23 +14,12 @@
 #include "io/checksum.h"
 #include "io/text_dataset.h"
 #include "io/tokenizer_files.h"
+#include "tests/io/real_data.h"
 
 namespace gamelan::io {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// GAMELAN_DATA, else ../shared/data beside the project; the folder need not exist.
-fs::path data_path(const char* name) {
-  const char* set = std::getenv("GAMELAN_DATA");
-  return (set != nullptr ? fs::path(set) : fs::path(GAMELAN_SOURCE_DIR) / "../shared/data") / name;
-}
-
-#define SKIP_WITHOUT(path)                                \
-  if (!fs::exists(path)) {                                \
-    GTEST_SKIP() << "needs the file " << (path).string(); \
-  }                                                       \
-  static_assert(true)
 
 std::vector<text::TokenId> ids_of(const nlohmann::json& list) {
   return list.get<std::vector<text::TokenId>>();
