@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cstdio>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/arguments.h"
@@ -11,62 +13,79 @@
 
 namespace {
 
-constexpr const char* kUsage = R"(Example:
-  gamelan run --standalone --nproc-per-node 2 gamelan train --help
+using namespace gamelan;
 
-Gamelan trains LibTorch models on many processes and machines.
+struct Verb {
+  std::string_view name;
+  std::string_view what;
+  int (*run)(const std::vector<std::string>& arguments);
+};
 
-Usage: gamelan VERB [options]
+constexpr std::array kVerbs = {
+    Verb{"run", "start a program on several processes, of one machine or many (as torchrun)",
+         apps::run_command},
+    Verb{"train", "train a model (runs gamelan-train)", apps::train_command},
+    Verb{"eval", "measure what a model says", apps::eval_command},
+    Verb{"embed", "turn texts into vectors with a BERT folder", apps::embed_command},
+    Verb{"classify", "classify texts with a BERT folder", apps::classify_command},
+    Verb{"convert", "write a model in another format (as huggingface_bloom_convert.py)",
+         apps::convert_command},
+    Verb{"tokenize", "turn text into token ids and back, or train a vocabulary",
+         apps::tokenize_command},
+    Verb{"doctor", "say what this machine offers and what Gamelan would use", apps::doctor_command},
+};
 
-Verbs:
-  run      start a program on several processes, of one machine or many (as torchrun)
-  train    train a model (runs gamelan-train)
-  convert  write a model in another format (as huggingface_bloom_convert.py)
-  tokenize turn text into token ids and back, or train a vocabulary
-  doctor   say what this machine offers and what Gamelan would use
-  help     this text
+std::string usage() {
+  std::string text =
+      "Example:\n"
+      "  gamelan run --standalone --nproc-per-node 2 gamelan train --help\n"
+      "\n"
+      "Gamelan trains LibTorch models on many processes and machines, and runs transformer "
+      "models.\n"
+      "\n"
+      "Usage: gamelan VERB [options]\n"
+      "\n"
+      "Verbs:\n";
+  for (const Verb& verb : kVerbs) {
+    text += fmt::format("  {:<9}{}\n", verb.name, verb.what);
+  }
+  return text + "  help     this text\n\n'gamelan VERB --help' explains a verb.\n";
+}
 
-'gamelan VERB --help' explains a verb.
-)";
+int unknown_verb(const std::string& name) {
+  std::vector<std::string> known = {"help", "--help", "--version"};
+  for (const Verb& verb : kVerbs) {
+    known.emplace_back(verb.name);
+  }
+  const auto meant = cli::closest(name, known);
+  fmt::print(stderr, "gamelan: unknown verb '{}'{}\n", name,
+             meant ? fmt::format("; did you mean '{}'?", *meant) : "");
+  fmt::print(stderr, "Try 'gamelan --help'.\n");
+  return cli::kExitUsage;
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  using namespace gamelan;
   std::vector<std::string> arguments = cli::arguments_of(argc, argv);
-  const std::string verb = arguments.empty() ? "" : arguments.front();
-  if (verb.empty()) {
-    fmt::print(stderr, "{}", kUsage);
+  if (arguments.empty()) {
+    fmt::print(stderr, "{}", usage());
     return cli::kExitUsage;
   }
+  const std::string name = arguments.front();
   arguments.erase(arguments.begin());
-  if (verb == "run") {
-    return apps::run_command(arguments);
+  for (const Verb& verb : kVerbs) {
+    if (verb.name == name) {
+      return verb.run(arguments);
+    }
   }
-  if (verb == "convert") {
-    return apps::convert_command(arguments);
-  }
-  if (verb == "doctor") {
-    return apps::doctor_command(arguments);
-  }
-  if (verb == "tokenize") {
-    return apps::tokenize_command(arguments);
-  }
-  if (verb == "train") {
-    return apps::train_command(arguments);
-  }
-  if (verb == "help" || verb == "--help" || verb == "-h") {
-    fmt::print("{}", kUsage);
+  if (name == "help" || name == "--help" || name == "-h") {
+    fmt::print("{}", usage());
     return cli::kExitDone;
   }
-  if (verb == "--version") {
+  if (name == "--version") {
     fmt::print("gamelan {}\n", GAMELAN_VERSION);
     return cli::kExitDone;
   }
-  const auto meant = cli::closest(
-      verb, {"run", "train", "convert", "tokenize", "doctor", "help", "--help", "--version"});
-  fmt::print(stderr, "gamelan: unknown verb '{}'{}\n", verb,
-             meant ? fmt::format("; did you mean '{}'?", *meant) : "");
-  fmt::print(stderr, "Try 'gamelan --help'.\n");
-  return cli::kExitUsage;
+  return unknown_verb(name);
 }

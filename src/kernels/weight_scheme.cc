@@ -40,4 +40,14 @@ std::optional<WeightScheme> scheme_from_name(std::string_view name) {
   return std::nullopt;
 }
 
+std::string scheme_names() {
+  std::string names;
+  for (const auto& [name, value] : kNames) {
+    if (name_of(value) == name) {
+      names += (names.empty() ? "" : ", ") + std::string(name);
+    }
+  }
+  return names;
+}
+
 }  // namespace gamelan::kernels

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace gamelan::kernels {
@@ -20,5 +21,7 @@ std::string_view name_of(WeightScheme scheme);
 /// The inverse, nullopt for an unknown name. "fp32", "fp16", "float32", "float16", "bfloat16" are
 /// accepted too.
 std::optional<WeightScheme> scheme_from_name(std::string_view name);
+/// All schemes, "f32, bf16, …", for messages.
+std::string scheme_names();
 
 }  // namespace gamelan::kernels

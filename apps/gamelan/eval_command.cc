@@ -1,0 +1,44 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "cli/arguments.h"
+#include "gamelan/commands.h"
+#include "gamelan/eval_logits.h"
+
+namespace gamelan::apps {
+namespace {
+
+constexpr const char* kUsage = R"(Example:
+  gamelan eval logits --model DIR --input-ids 5,17,3 --out logits.npy
+
+Measures what a model says.
+
+Usage: gamelan eval WHAT [options]
+
+What:
+  logits   write a model's logits (or an encoder's hidden states) to a NumPy file
+
+'gamelan eval WHAT --help' explains one.
+)";
+
+}  // namespace
+
+int eval_command(const std::vector<std::string>& arguments) {
+  const std::string what = arguments.empty() ? "" : arguments.front();
+  if (what == "logits") {
+    return eval_logits({arguments.begin() + 1, arguments.end()});
+  }
+  if (what == "--help" || what == "-h" || what == "help") {
+    fmt::print("{}", kUsage);
+    return cli::kExitDone;
+  }
+  if (what.empty()) {
+    fmt::print(stderr, "{}", kUsage);
+    return cli::kExitUsage;
+  }
+  fmt::print(stderr, "gamelan eval: expected logits, got '{}'\nTry 'gamelan eval --help'.\n", what);
+  return cli::kExitUsage;
+}
+
+}  // namespace gamelan::apps

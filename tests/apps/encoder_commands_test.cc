@@ -1,0 +1,172 @@
+// `gamelan eval logits`, `embed` and `classify` as a user runs them.
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tests/io/temporary_folder.h"
+#include "tests/launch/launched.h"
+
+namespace gamelan::testing {
+namespace {
+
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// The numbers of a NumPy file of f32 that end it.
+std::vector<float> last_numbers(const std::string& path, std::size_t count) {
+  const std::string bytes = read_file(path);
+  std::vector<float> numbers(count);
+  EXPECT_GE(bytes.size(), count * sizeof(float)) << path;
+  std::memcpy(numbers.data(), bytes.data() + bytes.size() - count * sizeof(float),
+              count * sizeof(float));
+  return numbers;
+}
+
+std::string model(const std::string& name) {
+  return std::string(GAMELAN_SOURCE_DIR "/tests/infer/data/") + name;
+}
+
+std::string ids_of(const std::string& name) {
+  const json ids = json::parse(read_file(model(name) + "/expected.json")).at("input_ids");
+  std::string text;
+  for (const json& id : ids) {
+    text += (text.empty() ? "" : ",") + id.dump();
+  }
+  return text;
+}
+
+TEST(EvalLogitsCommand, WritesWhatTransformersComputes) {
+  io::TemporaryFolder folder;
+  const std::string out = folder.file("logits.npy");
+  const Result result =
+      run_gamelan({"eval", "logits", "--model", model("bloom_5_heads"), "--dtype", "f32",
+                   "--threads", "2", "--input-ids", ids_of("bloom_5_heads"), "--out", out});
+  ASSERT_EQ(result.exit, 0) << result.errors;
+  EXPECT_THAT(result.output, HasSubstr("logits [13, 97]"));
+  const std::vector<float> got = last_numbers(out, 13 * 97);
+  const std::vector<float> expected = last_numbers(model("bloom_5_heads") + "/logits.npy", 13 * 97);
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    ASSERT_NEAR(got[i], expected[i], 1e-4) << i;
+  }
+  // NumPy's own header: the data begins at a multiple of 64.
+  const std::string bytes = read_file(out);
+  EXPECT_EQ((bytes.size() - got.size() * sizeof(float)) % 64, 0U);
+  EXPECT_THAT(bytes.substr(0, 128), HasSubstr("'shape': (13, 97)"));
+}
+
+TEST(EvalLogitsCommand, SaysWhatIsWrong) {
+  io::TemporaryFolder folder;
+  const std::string out = folder.file("logits.npy");
+  const auto errors = [&](const std::string& ids, const std::string& path,
+                          const std::string& dtype = "f32") {
+    return run_gamelan(
+        {"eval", "logits", "--model", path, "--dtype", dtype, "--input-ids", ids, "--out", out});
+  };
+  EXPECT_THAT(errors("5,97", model("gpt2")).errors, HasSubstr("token 97, expected 0 … 96"));
+  EXPECT_THAT(errors("5", folder.path()).errors, HasSubstr("config.json"));
+  const Result bad = errors("5", model("gpt2"), "int3");
+  EXPECT_EQ(bad.exit, 2);
+  EXPECT_THAT(bad.errors, AllOf(HasSubstr("int8-dynamic"), HasSubstr("'int3'")));
+  EXPECT_FALSE(std::filesystem::exists(out));
+  EXPECT_EQ(run_gamelan({"eval", "lambda"}).exit, 2);
+}
+
+/// The tiny classifier with a vocabulary of its 97 tokens.
+class EncoderCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::copy(model("bert_classifier"), folder_.path(),
+                          std::filesystem::copy_options::recursive);
+    std::string vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n";
+    for (int i = 4; i < 97; ++i) {
+      vocabulary += "w" + std::to_string(i) + "\n";
+    }
+    folder_.write("vocab.txt", vocabulary);
+  }
+  std::vector<json> lines(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin() + 1, {"--model", folder_.path(), "--json"});
+    const Result result = run_gamelan(arguments);
+    EXPECT_EQ(result.exit, 0) << result.errors;
+    std::vector<json> all;
+    std::istringstream text(result.output);
+    for (std::string line; std::getline(text, line);) {
+      all.push_back(json::parse(line));
+    }
+    return all;
+  }
+
+  io::TemporaryFolder folder_;
+};
+
+TEST_F(EncoderCommand, ClassifiesInTheOrderOfTheTexts) {
+  const std::vector<json> all =
+      lines({"classify", "--text", "w5 w6 w7 w8", "--text", "w9", "--text", "w5 w6 w7 w8"});
+  ASSERT_EQ(all.size(), 3U);
+  EXPECT_EQ(all[0]["text"], "w5 w6 w7 w8");
+  EXPECT_EQ(all[1]["text"], "w9");
+  EXPECT_EQ(all[0]["logits"], all[2]["logits"]);
+  EXPECT_NE(all[0]["logits"], all[1]["logits"]);
+  EXPECT_THAT(all[0]["label"], ::testing::AnyOf("no", "yes", "maybe"));
+  EXPECT_GT(all[0]["score"], 1.0 / 3);
+}
+
+TEST_F(EncoderCommand, LongTextsKeepTheirEnd) {
+  // [CLS] and [SEP] stay around what is left of the text.
+  const std::vector<json> all = lines({"classify", "--max-length", "4", "--text", "w5 w6 w7 w8 w9",
+                                       "--text", "w5 w6", "--text", "w5"});
+  ASSERT_EQ(all.size(), 3U);
+  EXPECT_EQ(all[0]["logits"], all[1]["logits"]);
+  EXPECT_NE(all[0]["logits"], all[2]["logits"]);
+}
+
+TEST_F(EncoderCommand, EmbedsAsTheFolderSays) {
+  const auto embedding = [&](std::vector<std::string> options) {
+    options.insert(options.begin(), {"embed", "--text", "w5 w6 w7"});
+    return lines(options).at(0)["embedding"].get<std::vector<double>>();
+  };
+  const auto length = [](const std::vector<double>& v) {
+    double squares = 0;
+    for (const double x : v) {
+      squares += x * x;
+    }
+    return std::sqrt(squares);
+  };
+  const std::vector<double> mean = embedding({});
+  EXPECT_GT(std::abs(length(mean) - 1), 1e-3);
+  EXPECT_EQ(embedding({"--pooling", "mean"}), mean);
+  const std::vector<double> cls = embedding({"--pooling", "cls", "--normalize", "true"});
+  EXPECT_NEAR(length(cls), 1, 1e-5);
+  folder_.write("modules.json",
+                R"([{"type": "sentence_transformers.models.Transformer", "path": ""},
+      {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"},
+      {"type": "sentence_transformers.models.Normalize", "path": "2_Normalize"}])");
+  std::filesystem::create_directory(folder_.file("1_Pooling"));
+  folder_.write("1_Pooling/config.json", R"({"pooling_mode_cls_token": true})");
+  EXPECT_EQ(embedding({}), cls);
+  folder_.write("1_Pooling/config.json", R"({"pooling_mode_max_tokens": true})");
+  const Result refused = run_gamelan({"embed", "--model", folder_.path(), "--text", "w5"});
+  EXPECT_EQ(refused.exit, 1);
+  EXPECT_THAT(refused.errors,
+              AllOf(HasSubstr("1_Pooling/config.json"), HasSubstr("pooling_mode_max_tokens")));
+}
+
+TEST_F(EncoderCommand, ModelsWithoutAClassifierAreRefused) {
+  const Result result = run_gamelan(
+      {"classify", "--model", model("bert"), "--tokenizer-path", folder_.path(), "--text", "w5"});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.errors, HasSubstr("classifier.weight"));
+}
+
+}  // namespace
+}  // namespace gamelan::testing
