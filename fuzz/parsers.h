@@ -13,6 +13,7 @@
 
 #include "io/bert_config.h"
 #include "io/checksum.h"
+#include "io/ft_config.h"
 #include "io/line_reader.h"
 #include "io/llama2c.h"
 #include "io/model_config.h"
@@ -71,6 +72,18 @@ inline void model_config(std::string_view bytes) {
     io::rope_frequencies(config->rope, config->max_positions, 2 * config->max_positions);
   }
   io::apply_generation_config(bytes, "fuzz", *config).IgnoreError();
+}
+
+/// What is accepted is a model, and survives being written and read again.
+inline void ft_config(std::string_view bytes) {
+  const auto config = io::parse_ft_config(bytes, "fuzz", nullptr);
+  if (!config.ok()) {
+    require(base::message(config.status()).starts_with("fuzz"));
+    return;
+  }
+  require(io::to_model_config(*config, true).ok());
+  const auto again = io::parse_ft_config(io::format_ft_config(*config), "again", nullptr);
+  require(again.ok() && again->hidden_size() == config->hidden_size());
 }
 
 /// Reads some numbers of every tensor, wherever its bytes lie.

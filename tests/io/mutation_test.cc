@@ -95,6 +95,16 @@ TEST(Mutations, ModelConfig) {
   run(seeds, fuzz::model_config);
 }
 
+TEST(Mutations, FtConfig) {
+  io::FtConfig config;
+  config.num_layers = 2;
+  config.num_heads = 4;
+  config.size_per_head = 8;
+  config.vocab_size = 100;
+  config.head_by_vocab = true;
+  run({io::format_ft_config(config)}, fuzz::ft_config);
+}
+
 TEST(Mutations, TokenizerFiles) {
   run({std::string(1, '\0') + "[PAD]\n[UNK]\n[CLS]\r\n[SEP]\nhello\n##lo\n\u00e9\n",
        "\x01"
