@@ -32,10 +32,14 @@ class FtDecoder : public WeightDecoder {
         const FtColumn at = ft_column_of(tensor_, geometry_, block.first_column + i);
         get(at.rank, at.column, 1, &out[static_cast<std::size_t>(i)]);
       }
-    } else if (tensor_.split == FtSplit::kNone) {
-      read_transposed_head(block, out);
     } else {
       read_matrix(block, out);
+    }
+  }
+
+  void release_pages(const WeightView& /*view*/) const override {
+    for (const MappedFile& file : files_) {
+      io::release_pages(file.bytes());
     }
   }
 
@@ -70,37 +74,45 @@ class FtDecoder : public WeightDecoder {
           static_cast<std::size_t>(count), out);
   }
 
-  /// [hidden, vocab] read as [vocab, hidden].
-  void read_transposed_head(const WeightBlock& block, std::span<float> out) const {
-    std::vector<float> line(static_cast<std::size_t>(block.rows));
-    for (std::int64_t i = 0; i < block.columns; ++i) {
-      get(0, (block.first_column + i) * tensor_.outputs() + block.first_row, block.rows,
-          line.data());
-      for (std::int64_t row = 0; row < block.rows; ++row) {
-        out[static_cast<std::size_t>(row * block.columns + i)] =
-            line[static_cast<std::size_t>(row)];
-      }
+  /// Outputs [first, first + count) at one input: where they lie side by side in a file they are
+  /// read together.
+  void get_outputs(std::int64_t input, std::int64_t first, std::int64_t count, float* out) const {
+    const std::int64_t rows = ft_file_rows(tensor_, geometry_);
+    const std::int64_t columns = ft_file_columns(tensor_, geometry_);
+    switch (tensor_.split) {
+      case FtSplit::kNone:  // a head that is stored [hidden, vocab]
+        get(0, input * tensor_.outputs() + first, count, out);
+        return;
+      case FtSplit::kInputs:
+        get(input / rows, input % rows * columns + first, count, out);
+        return;
+      case FtSplit::kOutputs:
+        break;
+    }
+    for (std::int64_t i = 0; i < count;) {
+      const FtColumn at = ft_column_of(tensor_, geometry_, first + i);
+      const std::int64_t unit = tensor_.qkv ? geometry_.head_dim : columns;
+      const std::int64_t run = std::min(count - i, unit - (first + i) % unit);
+      get(at.rank, input * columns + at.column, run, out + i);
+      i += run;
     }
   }
 
+  /// In tiles of kInputs inputs, so that a line of the cache is written at once.
   void read_matrix(const WeightBlock& block, std::span<float> out) const {
-    const std::int64_t rows = ft_file_rows(tensor_, geometry_);
-    const std::int64_t columns = ft_file_columns(tensor_, geometry_);
-    std::vector<FtColumn> places(static_cast<std::size_t>(block.rows));
-    for (std::int64_t row = 0; row < block.rows; ++row) {
-      places[static_cast<std::size_t>(row)] =
-          tensor_.split == FtSplit::kInputs
-              ? FtColumn{0, block.first_row + row}
-              : ft_column_of(tensor_, geometry_, block.first_row + row);
-    }
-    for (std::int64_t i = 0; i < block.columns; ++i) {
-      const std::int64_t input = block.first_column + i;
+    constexpr std::int64_t kInputs = 16;
+    std::vector<float> tile(static_cast<std::size_t>(kInputs * block.rows));
+    for (std::int64_t i = 0; i < block.columns; i += kInputs) {
+      const std::int64_t inputs = std::min(kInputs, block.columns - i);
+      for (std::int64_t k = 0; k < inputs; ++k) {
+        get_outputs(block.first_column + i + k, block.first_row, block.rows,
+                    &tile[static_cast<std::size_t>(k * block.rows)]);
+      }
       for (std::int64_t row = 0; row < block.rows; ++row) {
-        const FtColumn at = places[static_cast<std::size_t>(row)];
-        const bool by_inputs = tensor_.split == FtSplit::kInputs;
-        get(by_inputs ? input / rows : at.rank,
-            (by_inputs ? input % rows : input) * columns + at.column, 1,
-            &out[static_cast<std::size_t>(row * block.columns + i)]);
+        for (std::int64_t k = 0; k < inputs; ++k) {
+          out[static_cast<std::size_t>(row * block.columns + i + k)] =
+              tile[static_cast<std::size_t>(k * block.rows + row)];
+        }
       }
     }
   }

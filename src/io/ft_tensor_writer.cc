@@ -1,11 +1,9 @@
 #include "io/ft_tensor_writer.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "io/atomic_file.h"
-#include "io/mapped_file.h"
 #include "io/weight_rows.h"
 
 namespace gamelan::io {
@@ -20,15 +18,6 @@ constexpr std::int64_t kGroup = 16;
 
 std::span<std::byte> bytes_of(std::vector<std::byte>& buffer, std::int64_t count) {
   return std::span(buffer).first(static_cast<std::size_t>(count));
-}
-
-void store(tensor::DType type, float value, std::byte* out) {
-  if (type == tensor::DType::kF16) {
-    const tensor::Float16 half = tensor::to_float16(value);
-    std::memcpy(out, &half, sizeof(half));
-  } else {
-    std::memcpy(out, &value, sizeof(value));
-  }
 }
 
 /// Lets go of the source's pages, so that a mapped file counts as memory only while it is read.
@@ -48,9 +37,7 @@ class Residency {
 
  private:
   void release() {
-    if (view_.mapped) {
-      release_pages(view_.bytes);
-    }
+    release_pages(view_);
     resident_ = 0;
   }
   const WeightView& view_;
@@ -74,9 +61,7 @@ base::Status copy_as_is(const WeightView& view, tensor::DType type, AtomicFile& 
       numbers.resize(static_cast<std::size_t>(block.rows * block.columns));
       out.resize(numbers.size() * static_cast<std::size_t>(size));
       read_block(view, block, numbers);
-      for (std::size_t i = 0; i < numbers.size(); ++i) {
-        store(type, numbers[i], out.data() + static_cast<std::int64_t>(i) * size);
-      }
+      narrow(type, numbers, out);
       residency.touched(static_cast<std::int64_t>(numbers.size() * sizeof(float)));
       GAMELAN_RETURN_IF_ERROR(file.write(out));
     }
@@ -91,32 +76,56 @@ struct Band {
   std::int64_t count = 0;
 };
 
+/// The outputs of columns [first, first + count) of a file are a run of rows of the source.
+std::int64_t run_length(const FtTensor& tensor, const FtGeometry& geometry, FtColumn first,
+                        std::int64_t count) {
+  const std::int64_t output = ft_output_of(tensor, geometry, first);
+  std::int64_t length = 1;
+  while (length < count &&
+         ft_output_of(tensor, geometry, {first.rank, first.column + length}) == output + length) {
+    ++length;
+  }
+  return length;
+}
+
+/// The outputs of columns [column, column + group) of the band's file, [group, band.count].
+void read_outputs(const FtTensor& tensor, const FtGeometry& geometry, const WeightView& view,
+                  const Band& band, std::int64_t column, std::int64_t group,
+                  std::span<float> tile) {
+  const bool by_inputs = tensor.split == FtSplit::kInputs;
+  const std::int64_t input =
+      band.first + (by_inputs ? band.rank * ft_file_rows(tensor, geometry) : 0);
+  for (std::int64_t g = 0; g < group;) {
+    const FtColumn place = {band.rank, column + g};
+    const std::int64_t output = by_inputs ? column + g : ft_output_of(tensor, geometry, place);
+    const std::int64_t run = by_inputs ? group - g : run_length(tensor, geometry, place, group - g);
+    const bool vector = tensor.source.size() < 2;
+    const WeightBlock block =
+        vector ? WeightBlock{0, 1, output, run} : WeightBlock{output, run, input, band.count};
+    read_block(view, block,
+               tile.subspan(static_cast<std::size_t>(g * band.count),
+                            static_cast<std::size_t>(run * band.count)));
+    g += run;
+  }
+}
+
 void fill_band(const FtTensor& tensor, const FtGeometry& geometry, const WeightView& view,
                const Band& band, tensor::DType type, std::span<std::byte> out) {
   const auto size = static_cast<std::int64_t>(tensor::size_of(type));
   const std::int64_t columns = ft_file_columns(tensor, geometry);
-  const bool by_inputs = tensor.split == FtSplit::kInputs;
-  const std::int64_t input =
-      band.first + (by_inputs ? band.rank * ft_file_rows(tensor, geometry) : 0);
-  const bool vector = tensor.source.size() < 2;
   std::vector<float> tile(static_cast<std::size_t>(kGroup * band.count));
+  std::vector<float> line(static_cast<std::size_t>(kGroup));
   Residency residency(view);
   for (std::int64_t column = 0; column < columns; column += kGroup) {
     const std::int64_t group = std::min(kGroup, columns - column);
-    for (std::int64_t g = 0; g < group; ++g) {
-      const std::int64_t output =
-          by_inputs ? column + g : ft_output_of(tensor, geometry, {band.rank, column + g});
-      const WeightBlock block =
-          vector ? WeightBlock{0, 1, output, 1} : WeightBlock{output, 1, input, band.count};
-      read_block(view, block,
-                 std::span(tile).subspan(static_cast<std::size_t>(g * band.count),
-                                         static_cast<std::size_t>(band.count)));
-    }
+    read_outputs(tensor, geometry, view, band, column, group, tile);
     for (std::int64_t i = 0; i < band.count; ++i) {
       for (std::int64_t g = 0; g < group; ++g) {
-        store(type, tile[static_cast<std::size_t>(g * band.count + i)],
-              out.data() + (i * columns + column + g) * size);
+        line[static_cast<std::size_t>(g)] = tile[static_cast<std::size_t>(g * band.count + i)];
       }
+      narrow(type, std::span(line).first(static_cast<std::size_t>(group)),
+             out.subspan(static_cast<std::size_t>((i * columns + column) * size),
+                         static_cast<std::size_t>(group * size)));
     }
     residency.touched(group * tensor.inputs() * static_cast<std::int64_t>(sizeof(float)));
   }

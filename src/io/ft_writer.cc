@@ -1,11 +1,7 @@
 #include "io/ft_writer.h"
 
-#include <signal.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -14,6 +10,7 @@
 #include <vector>
 
 #include "io/atomic_file.h"
+#include "io/atomic_folder.h"
 #include "io/ft_config.h"
 #include "io/ft_layout.h"
 #include "io/ft_tensor_writer.h"
@@ -23,7 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kTemporarySuffix = ".gamelan-tmp";
 constexpr const char* kHead = "lm_head.weight";
 
 struct Task {
@@ -82,77 +78,6 @@ base::StatusOr<Plan> make_plan(const ModelConfig& model, const Weights& weights,
     plan.units[unit].push_back({std::move(tensor), view});
   }
   return plan;
-}
-
-/// The folder while it is being written, beside its final place; removed unless it was published.
-class TemporaryFolder {
- public:
-  explicit TemporaryFolder(fs::path target)
-      : target_(std::move(target)),
-        path_(target_.parent_path() / fmt::format(".{}.{}{}", target_.filename().string(),
-                                                  static_cast<long>(::getpid()),
-                                                  kTemporarySuffix)) {}
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const fs::path& path() const { return path_; }
-
-  base::Status create() const {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-    return make_folders(path_.string());
-  }
-
-  /// Renames the folder to its target. One that is there is moved aside first and removed last.
-  base::Status publish() const {
-    GAMELAN_RETURN_IF_ERROR(sync_folder(path_.string()));
-    std::error_code error;
-    const fs::path old = path_.string() + ".old";
-    const bool replaces = fs::exists(target_, error);
-    if (replaces) {
-      fs::rename(target_, old, error);
-      if (error) {
-        return base::errno_status(error.value(), "rename {}", target_.string());
-      }
-    }
-    fs::rename(path_, target_, error);
-    if (error) {
-      std::error_code ignored;
-      if (replaces) {
-        fs::rename(old, target_, ignored);
-      }
-      return base::errno_status(error.value(), "rename {} to {}", path_.string(), target_.string());
-    }
-    fs::remove_all(old, error);
-    return sync_folder(target_.parent_path().string());
-  }
-
- private:
-  fs::path target_;
-  fs::path path_;
-};
-
-/// Removes what writers of the same folder left when they were killed.
-void remove_abandoned(const fs::path& target) {
-  const std::string prefix = fmt::format(".{}.", target.filename().string());
-  std::error_code error;
-  for (fs::directory_iterator it(target.parent_path(), error), end; !error && it != end;
-       it.increment(error)) {
-    const std::string name = it->path().filename().string();
-    if (!name.starts_with(prefix) || !name.ends_with(kTemporarySuffix)) {
-      continue;
-    }
-    long pid = 0;
-    std::from_chars(name.data() + prefix.size(), name.data() + name.size(), pid);
-    if (pid > 0 && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH) {
-      std::error_code ignored;
-      fs::remove_all(it->path(), ignored);
-    }
-  }
 }
 
 /// The workers: each takes the next unit until there is none or one of them has failed.
@@ -224,15 +149,10 @@ base::Status write_faster_transformer(const ModelConfig& model, const Weights& w
                                       std::string_view output, const FtWriterOptions& options) {
   GAMELAN_ASSIGN_OR_RETURN(const Plan plan, make_plan(model, weights, options));
   const fs::path target = fs::path(output) / fmt::format("{}-gpu", options.tensor_para_size);
-  std::error_code error;
-  if (!options.overwrite && fs::exists(target, error)) {
-    return base::failed_precondition("{}: is there already; expected a new folder (or --overwrite)",
-                                     target.string());
-  }
-  GAMELAN_RETURN_IF_ERROR(make_folders(output));
-  remove_abandoned(target);
-  const TemporaryFolder folder(target);
-  GAMELAN_RETURN_IF_ERROR(folder.create());
+  const auto if_there =
+      options.overwrite ? AtomicFolder::IfThere::kReplace : AtomicFolder::IfThere::kRefuse;
+  GAMELAN_RETURN_IF_ERROR(check_not_source(weights, target.string()));
+  GAMELAN_ASSIGN_OR_RETURN(AtomicFolder folder, AtomicFolder::create(target.string(), if_there));
   GAMELAN_RETURN_IF_ERROR(
       write_file((folder.path() / "config.ini").string(), format_ft_config(plan.config)));
   GAMELAN_RETURN_IF_ERROR(Conversion(plan, options, folder.path(), target).run());

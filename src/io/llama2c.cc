@@ -138,6 +138,8 @@ struct Owner {
   std::string name;
   std::deque<GroupedInt8> int8;
   std::deque<ReorderedRows> reordered;
+
+  bool mapped() const { return !file.bytes().empty(); }
 };
 
 /// Cuts the tensors off the file, one after the other.
@@ -156,13 +158,15 @@ class Cutter {
          {header_.dim},
          reader_.take(static_cast<std::uint64_t>(header_.dim) * 4),
          nullptr,
-         owner_.name});
+         owner_.name,
+         owner_.mapped()});
   }
 
   /// Rows of queries or keys are reordered: heads > 0.
   void matrix(std::string name, std::int64_t rows, std::int64_t columns, std::int64_t heads = 0) {
     const auto count = static_cast<std::uint64_t>(rows * columns);
-    WeightView view{std::move(name), DType::kF32, {rows, columns}, {}, nullptr, owner_.name};
+    WeightView view{std::move(name), DType::kF32, {rows, columns}, {},
+                    nullptr,         owner_.name, owner_.mapped()};
     if (header_.version == 2) {
       const auto group = static_cast<std::uint64_t>(header_.group);
       ok_ = ok_ && count % group == 0;

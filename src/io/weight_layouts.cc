@@ -43,6 +43,10 @@ void ReorderedRows::read(const WeightView& view, const WeightBlock& block,
   }
 }
 
+void ReorderedRows::release_pages(const WeightView&) const {
+  io::release_pages(source_);
+}
+
 TransposedMatrix::TransposedMatrix(WeightView source)
     : source_(std::move(source)), name_(std::string(storage_name_of(source_)) + ", transposed") {}
 
@@ -50,6 +54,10 @@ void TransposedMatrix::read(const WeightView&, const WeightBlock& block,
                             std::span<float> out) const {
   read_block_transposed(source_, {block.first_column, block.columns, block.first_row, block.rows},
                         out);
+}
+
+void TransposedMatrix::release_pages(const WeightView&) const {
+  io::release_pages(source_);
 }
 
 }  // namespace gamelan::io

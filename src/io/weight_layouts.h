@@ -35,6 +35,7 @@ class ReorderedRows : public WeightDecoder {
   ReorderedRows(WeightView source, RowOrder order);
   std::string_view name() const override { return name_; }
   void read(const WeightView& view, const WeightBlock& block, std::span<float> out) const override;
+  void release_pages(const WeightView& view) const override;
 
  private:
   WeightView source_;  // a vector as one column
@@ -48,6 +49,7 @@ class TransposedMatrix : public WeightDecoder {
   explicit TransposedMatrix(WeightView source);
   std::string_view name() const override { return name_; }
   void read(const WeightView& view, const WeightBlock& block, std::span<float> out) const override;
+  void release_pages(const WeightView& view) const override;
 
  private:
   WeightView source_;

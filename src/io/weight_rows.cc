@@ -6,6 +6,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "io/mapped_file.h"
+
 namespace gamelan::io {
 namespace {
 
@@ -78,6 +80,35 @@ void widen(tensor::DType dtype, const std::byte* bytes, std::size_t count, float
   }
   tensor::visit_dtype(
       dtype, [&]<class T>(tensor::TypeTag<T> /*tag*/) { widen_all<T>(bytes, count, out); });
+}
+
+void narrow(tensor::DType dtype, std::span<const float> numbers, std::span<std::byte> out) {
+  GAMELAN_CHECK(out.size() == numbers.size() * tensor::size_of(dtype),
+                "{} numbers of {} fill {} bytes", numbers.size(), tensor::name_of(dtype),
+                out.size());
+  if (dtype == tensor::DType::kF32) {
+    std::memcpy(out.data(), numbers.data(), out.size());
+    return;
+  }
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const std::uint16_t bits = dtype == tensor::DType::kF16 ? tensor::to_float16(numbers[i]).bits
+                                                            : tensor::to_bfloat16(numbers[i]).bits;
+    std::memcpy(out.data() + i * sizeof(bits), &bits, sizeof(bits));
+  }
+}
+
+void WeightDecoder::release_pages(const WeightView& view) const {
+  if (view.mapped) {
+    io::release_pages(view.bytes);
+  }
+}
+
+void release_pages(const WeightView& view) {
+  if (view.decoder != nullptr) {
+    view.decoder->release_pages(view);
+  } else if (view.mapped) {
+    release_pages(view.bytes);
+  }
 }
 
 void read_block(const WeightView& view, const WeightBlock& block, std::span<float> out) {

@@ -1,6 +1,7 @@
 #include "io/weights.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "io/safetensors.h"
@@ -90,6 +91,18 @@ base::StatusOr<WeightView> Weights::get(std::string_view name, const tensor::Sha
   GAMELAN_ASSIGN_OR_RETURN(WeightView view, get(name));
   GAMELAN_RETURN_IF_ERROR(check_weight(view, shape));
   return view;
+}
+
+base::Status check_not_source(const Weights& weights, std::string_view folder) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;  // a folder that is not there is nobody's
+  for (const WeightView& view : weights.tensors()) {
+    if (fs::equivalent(fs::path(view.file).parent_path(), fs::path(folder), ignored)) {
+      return base::invalid_argument("{}: expected a folder to write to, got the one that {} is in",
+                                    folder, view.file);
+    }
+  }
+  return base::OkStatus();
 }
 
 base::Status check_weight(const WeightView& view, const tensor::Shape& shape) {

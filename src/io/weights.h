@@ -38,6 +38,9 @@ class WeightDecoder {
   /// tensor and `out` has exactly its size: read_block has checked both.
   virtual void read(const WeightView& view, const WeightBlock& block,
                     std::span<float> out) const = 0;
+  /// Lets go of the mapped pages that the numbers were read from: view.bytes, unless a decoder
+  /// knows of others.
+  virtual void release_pages(const WeightView& view) const;
 };
 
 /// One tensor. Copying copies the view, not the numbers.
@@ -94,6 +97,10 @@ class Weights {
   std::unordered_map<std::string, std::size_t> index_;
   std::vector<std::shared_ptr<const void>> owners_;
 };
+
+/// kInvalidArgument when a file of the weights lies in `folder`, which somebody is about to
+/// replace.
+base::Status check_not_source(const Weights& weights, std::string_view folder);
 
 /// kInvalidArgument, naming file and tensor, unless `view` holds floating-point numbers of `shape`.
 base::Status check_weight(const WeightView& view, const tensor::Shape& shape);
