@@ -119,23 +119,46 @@ base::StatusOr<SafetensorsWriter> SafetensorsWriter::create(std::string_view pat
   return writer;
 }
 
-base::Status SafetensorsWriter::append(std::string_view name, std::span<const std::byte> bytes) {
+base::Status SafetensorsWriter::check_next(std::string_view name) const {
   if (next_ == order_.size()) {
     return base::failed_precondition("write {}: tensor '{}' comes after the last one", file_.path(),
                                      name);
   }
-  const SafetensorsSpec& spec = order_[next_];
-  if (spec.name != name) {
+  if (order_[next_].name != name) {
     return base::failed_precondition("write {}: expected tensor '{}', got '{}'", file_.path(),
-                                     spec.name, name);
+                                     order_[next_].name, name);
   }
+  return base::OkStatus();
+}
+
+base::Status SafetensorsWriter::append(std::string_view name, std::span<const std::byte> bytes) {
+  GAMELAN_RETURN_IF_ERROR(check_next(name));
+  const SafetensorsSpec& spec = order_[next_];
   const std::uint64_t expected = *checked_size_bytes(spec.dtype, spec.shape);
-  if (bytes.size() != expected) {
+  if (bytes.size() != expected || written_ != 0) {
     return base::invalid_argument("write {}: tensor '{}': {}{} needs {} bytes, got {}",
                                   file_.path(), name, safetensors_name_of(spec.dtype),
                                   tensor::to_string(spec.shape), expected, bytes.size());
   }
   ++next_;
+  return file_.write(bytes);
+}
+
+base::Status SafetensorsWriter::append_part(std::string_view name,
+                                            std::span<const std::byte> bytes) {
+  GAMELAN_RETURN_IF_ERROR(check_next(name));
+  const SafetensorsSpec& spec = order_[next_];
+  const std::uint64_t expected = *checked_size_bytes(spec.dtype, spec.shape);
+  if (bytes.size() > expected - written_) {
+    return base::invalid_argument("write {}: tensor '{}': {}{} needs {} bytes, got {}",
+                                  file_.path(), name, safetensors_name_of(spec.dtype),
+                                  tensor::to_string(spec.shape), expected, written_ + bytes.size());
+  }
+  written_ += bytes.size();
+  if (written_ == expected) {
+    written_ = 0;
+    ++next_;
+  }
   return file_.write(bytes);
 }
 

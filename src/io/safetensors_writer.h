@@ -40,15 +40,21 @@ class SafetensorsWriter {
   /// size.
   base::Status append(std::string_view name, std::span<const std::byte> bytes);
 
+  /// A part of the next tensor of `order()`, from its first byte on: the parts are as large
+  /// together as the tensor, so that not even one tensor needs to be in memory.
+  base::Status append_part(std::string_view name, std::span<const std::byte> bytes);
+
   /// Makes the file visible. Fails when tensors are missing.
   base::Status finish();
 
  private:
   explicit SafetensorsWriter(AtomicFile file) : file_(std::move(file)) {}
+  base::Status check_next(std::string_view name) const;
 
   AtomicFile file_;
   std::vector<SafetensorsSpec> order_;
   std::size_t next_ = 0;
+  std::uint64_t written_ = 0;  // bytes of order_[next_]
 };
 
 /// Writes tensors that are all in memory. The views' bytes must be contiguous and row-major.
