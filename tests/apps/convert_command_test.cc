@@ -1,0 +1,221 @@
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <regex>
+
+#include "base/fd.h"
+#include "tests/apps/bloom_folder.h"
+#include "tests/io/temporary_folder.h"
+#include "tests/launch/launched.h"
+
+namespace gamelan::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kMemoryIsMeasurable = false;
+#else
+constexpr bool kMemoryIsMeasurable = true;
+#endif
+
+/// How a `gamelan` process ended, and what it needed.
+struct Outcome {
+  int status = 0;  // of waitpid
+  std::int64_t peak_kib = 0;
+};
+
+/// A `gamelan` whose standard output is a pipe of one page that nobody reads by itself: it stands
+/// still when it has printed more than its own buffer and the pipe hold.
+class Stalled {
+ public:
+  explicit Stalled(std::vector<std::string> arguments, rlim_t largest_file = RLIM_INFINITY) {
+    int fds[2];
+    EXPECT_EQ(::pipe2(fds, O_CLOEXEC), 0);
+    base::Fd write_end(fds[1]);
+    output_ = base::Fd(fds[0]);
+    ::fcntl(fds[0], F_SETPIPE_SZ, 4096);
+    arguments.insert(arguments.begin(), GAMELAN_PROGRAM);
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) {
+      argv.push_back(argument.data());
+    }
+    argv.push_back(nullptr);
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::dup2(write_end.get(), 1);
+      ::dup2(write_end.get(), 2);
+      const rlimit limit = {largest_file, largest_file};
+      ::setrlimit(RLIMIT_FSIZE, &limit);
+      ::signal(SIGXFSZ, SIG_IGN);
+      ::execv(argv[0], argv.data());
+      ::_exit(126);
+    }
+  }
+
+  /// At least `bytes` of the output.
+  std::string read(std::size_t bytes) {
+    std::string text;
+    char buffer[512];
+    while (text.size() < bytes) {
+      const ssize_t got = ::read(output_.get(), buffer, sizeof(buffer));
+      if (got <= 0) {
+        break;
+      }
+      text.append(buffer, static_cast<std::size_t>(got));
+    }
+    return text;
+  }
+
+  void kill() const { ::kill(pid_, SIGKILL); }
+
+  Outcome wait() const {
+    Outcome outcome;
+    rusage usage = {};
+    ::wait4(pid_, &outcome.status, 0, &usage);
+    outcome.peak_kib = usage.ru_maxrss;
+    return outcome;
+  }
+
+ private:
+  pid_t pid_ = -1;
+  base::Fd output_;
+};
+
+std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    names.push_back(entry.path().filename().string());
+  }
+  return names;
+}
+
+class ConvertCommand : public ::testing::Test {
+ protected:
+  std::string in() const { return folder_.file("in"); }
+  std::string out() const { return folder_.file("out"); }
+  std::vector<std::string> convert(std::vector<std::string> more) const {
+    std::vector<std::string> arguments = {"convert", "-i", in(), "-o", out()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+
+  io::TemporaryFolder folder_;
+};
+
+TEST_F(ConvertCommand, PrintsWhatTheOriginalPrints) {
+  write_bloom_folder(in(), {});
+  const Result result = run_gamelan(convert({"-tp", "2", "-dt", "fp16", "-v"}));
+  ASSERT_EQ(result.exit, 0) << result.errors;
+  std::string text = result.output;
+  for (std::size_t at = text.find(folder_.path()); at != std::string::npos;
+       at = text.find(folder_.path())) {
+    text.replace(at, folder_.path().size(), "DIR");
+  }
+  text = std::regex_replace(text, std::regex(R"(\d+\.\d\d sec)"), "TIME sec");
+  EXPECT_EQ(text,
+            read_file(std::string(GAMELAN_SOURCE_DIR) + "/tests/apps/data/convert_console.txt"));
+}
+
+/// -p is the only thing that may raise the peak, by 64 MiB a worker.
+TEST_F(ConvertCommand, MemoryIsBoundedByTheLargestTensor) {
+  if (!kMemoryIsMeasurable) {
+    GTEST_SKIP() << "a sanitizer's own memory hides the program's";
+  }
+  const BloomSizes sizes = {16, 128, 1, 10};
+  write_bloom_folder(in(), sizes);
+  const std::int64_t largest_kib = 4 * sizes.hidden() * sizes.hidden() * 4 / 1024;
+  ASSERT_GT(sizes.numbers() * 4 / 1024, largest_kib * 3 / 2 + 64 * 1024)
+      << "else mapped pages that stay would not be seen";
+  for (const std::int64_t workers : {1, 3}) {
+    const Stalled process(
+        convert({"-tp", "2", "-dt", "fp16", "-p", std::to_string(workers), "--overwrite"}));
+    const Outcome outcome = process.wait();
+    ASSERT_EQ(outcome.status, 0);
+    EXPECT_LT(outcome.peak_kib, largest_kib * 3 / 2 + 64 * 1024 * workers) << workers;
+  }
+  // And back, where the numbers of a tensor lie in two files, transposed.
+  const Stalled back({"convert", "--to", "huggingface", "-i", out(), "-o", folder_.file("back"),
+                      "--quantize", "int8"});
+  const Outcome outcome = back.wait();
+  ASSERT_EQ(outcome.status, 0);
+  EXPECT_LT(outcome.peak_kib, largest_kib * 3 / 2 + 64 * 1024);
+}
+
+TEST_F(ConvertCommand, AKillLeavesNothingHalfWritten) {
+  write_bloom_folder(in(), {2, 2, 12, 3});
+  {
+    Stalled process(convert({"-v"}));
+    EXPECT_THAT(process.read(2000), HasSubstr("Start the checkpoint conversion"));
+    process.kill();
+    ASSERT_TRUE(WIFSIGNALED(process.wait().status)) << "it cannot have ended: nobody reads";
+  }
+  EXPECT_FALSE(fs::exists(out() + "/1-gpu"));
+  ASSERT_EQ(names_in(out()).size(), 1U);
+  EXPECT_THAT(names_in(out()).front(), StartsWith(".1-gpu."));
+  ASSERT_EQ(run_gamelan(convert({})).exit, 0);
+  EXPECT_EQ(names_in(out()), std::vector<std::string>{"1-gpu"});
+}
+
+TEST_F(ConvertCommand, AFileThatIsTooLargeForTheDiskLeavesNothing) {
+  write_bloom_folder(in(), {4, 16, 1, 100});
+  for (const char* to : {"fastertransformer", "huggingface"}) {
+    Stalled process(convert({"--to", to}), 20'000);
+    const std::string output = process.read(1 << 20);
+    EXPECT_EQ(WEXITSTATUS(process.wait().status), 1);
+    EXPECT_THAT(output, HasSubstr("File too large"));
+    EXPECT_THAT(output, HasSubstr(to[0] == 'f' ? "model.wte.bin" : "model.safetensors"));
+    EXPECT_FALSE(fs::exists(out()));
+  }
+}
+
+TEST_F(ConvertCommand, AFullDiskLeavesNothing) {
+  write_bloom_folder(in(), {8, 32, 1, 100});
+  fs::create_directory(out());
+  if (::mount("none", out().c_str(), "tmpfs", 0, "size=1m") != 0) {
+    GTEST_SKIP() << "needs the right to mount a small tmpfs (root)";
+  }
+  const Result result = run_gamelan(convert({"-tp", "4", "-p", "2"}));
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.errors, HasSubstr("No space left on device"));
+  EXPECT_THAT(names_in(out()), ::testing::IsEmpty());
+  EXPECT_EQ(::umount(out().c_str()), 0);
+}
+
+TEST_F(ConvertCommand, AModelOfMiBsGoesThereAndBack) {
+  write_bloom_folder(in(), {4, 16, 2, 100});
+  ASSERT_EQ(run_gamelan(convert({"-tp", "2"})).exit, 0);
+  const Result back = run_gamelan({"convert", "--to", "huggingface", "-i", out(), "-o",
+                                   folder_.file("back"), "--tokenizer-path", in()});
+  ASSERT_EQ(back.exit, 0) << back.errors;
+  EXPECT_THAT(back.output, HasSubstr("back: 29 tensors, 0.4 MiB"));
+  EXPECT_THAT(back.output, HasSubstr("no tokenizer lies with"));
+  EXPECT_THAT(back.errors, HasSubstr("1/1 MiB (100%)"));
+}
+
+TEST_F(ConvertCommand, MistakesAreNamed) {
+  write_bloom_folder(in(), {});
+  const auto usage = [&](std::vector<std::string> more) {
+    const Result result = run_gamelan(convert(std::move(more)));
+    EXPECT_EQ(result.exit, 2);
+    return result.errors;
+  };
+  EXPECT_THAT(usage({"-dt", "bf16"}), HasSubstr("FasterTransformer folders hold fp32 or fp16"));
+  EXPECT_THAT(usage({"--quantize", "int8"}), HasSubstr("--quantize needs --to huggingface"));
+  EXPECT_THAT(usage({"--to", "huggingface", "-tp", "2"}),
+              HasSubstr("--tensor-para-size is for --to fastertransformer"));
+  EXPECT_THAT(usage({"--to", "gguf"}), HasSubstr("--to"));
+  const Result missing = run_gamelan({"convert", "-i", folder_.file("none"), "-o", out()});
+  EXPECT_EQ(missing.exit, 1);
+  EXPECT_THAT(missing.errors, HasSubstr("none: expected a model's folder or file, found nothing"));
+}
+
+}  // namespace
+}  // namespace gamelan::testing
