@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "io/mapped_file.h"
 #include "io/weight_rows.h"
 
 namespace gamelan::infer {
@@ -59,9 +58,7 @@ std::vector<float> AssembledMatrix::bias() const {
 
 void AssembledMatrix::release_pages() const {
   for (const MatrixSource& source : sources) {
-    if (source.weight.mapped) {
-      io::release_pages(source.weight.bytes);
-    }
+    io::release_pages(source.weight);
   }
 }
 
