@@ -14,6 +14,7 @@
 #include "io/bert_config.h"
 #include "io/checksum.h"
 #include "io/ft_config.h"
+#include "io/gguf.h"
 #include "io/line_reader.h"
 #include "io/llama2c.h"
 #include "io/model_config.h"
@@ -21,6 +22,7 @@
 #include "io/sentence_piece_model.h"
 #include "io/text_dataset.h"
 #include "io/tokenizer_files.h"
+#include "io/tokenizer_json.h"
 #include "io/torch_archive.h"
 #include "io/weight_rows.h"
 #include "text/byte_trie.h"
@@ -117,6 +119,41 @@ inline void llama2c(std::string_view bytes) {
   }
   if (const auto tokenizer = io::parse_llama2c_tokenizer(span, "fuzz"); tokenizer.ok()) {
     (*tokenizer)->decode((*tokenizer)->encode(bytes.substr(0, 100)), true);
+  }
+}
+
+/// Ids of the vocabulary, and a text from any ids.
+inline void use_tokenizer(const text::Tokenizer& tokenizer) {
+  const auto ids = tokenizer.encode("a \xef\xac\x81x\xff<sep> the king's  \xe4\xb8\xad\n12345");
+  for (const text::TokenId id : ids) {
+    require(id >= 0 && id < tokenizer.vocabulary_size());
+  }
+  require(text::is_valid_utf8(tokenizer.decode(ids, false)));
+  tokenizer.decode(std::vector<text::TokenId>{0, 1, -1, 300, 2}, true);
+}
+
+/// A model and its tokenizer.
+inline void gguf(std::string_view bytes) {
+  const auto span = std::as_bytes(std::span(bytes.data(), bytes.size()));
+  if (const auto model = io::parse_gguf(span, "fuzz"); model.ok()) {
+    read_some(model->weights.tensors());
+  } else {
+    require(base::message(model.status()).starts_with("fuzz"));
+  }
+  if (const auto tokenizer = io::parse_gguf_tokenizer(span, "fuzz"); tokenizer.ok()) {
+    use_tokenizer(**tokenizer);
+  } else {
+    require(base::message(tokenizer.status()).starts_with("fuzz"));
+  }
+}
+
+/// A tokenizer.json of the kinds that io/tokenizer_json.h reads.
+inline void tokenizer_json(std::string_view bytes) {
+  const auto tokenizer = io::parse_pipeline_json(bytes, "fuzz");
+  if (tokenizer.ok()) {
+    use_tokenizer(**tokenizer);
+  } else {
+    require(base::message(tokenizer.status()).starts_with("fuzz"));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "io/gguf.h"
 #include "io/llama2c.h"
 #include "io/mapped_file.h"
 #include "io/sentence_piece_model.h"
@@ -85,6 +86,9 @@ base::StatusOr<std::unique_ptr<text::Tokenizer>> load_tokenizer(std::string_view
   }
   if (!is_there(fs::path(path))) {
     return base::not_found("{}: no such file or folder", path);
+  }
+  if (path.ends_with(".gguf")) {
+    return load_gguf_tokenizer(path);
   }
   if (path.ends_with(".json")) {
     return load_json_file(fs::path(path), path, "");

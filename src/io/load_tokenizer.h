@@ -8,7 +8,7 @@
 
 namespace gamelan::io {
 
-/// The tokenizer of a model folder, or of a single file. The first of these that the folder has:
+/// The tokenizer of a model folder, or of a single file, GGUF's included. The first of these that the folder has:
 /// tokenizer.json; vocab.json with merges.txt; tokenizer.model (SentencePiece); vocab.txt
 /// (WordPiece); tokenizer.bin (llama2.c). tokenizer_config.json beside it may add special tokens
 /// and say whether a text begins and ends with one. kNotFound lists what was looked for;

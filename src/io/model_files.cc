@@ -6,6 +6,8 @@
 
 #include "base/log.h"
 #include "io/faster_transformer.h"
+#include "io/gguf.h"
+#include "io/gguf_file.h"
 #include "io/llama2c.h"
 #include "io/mapped_file.h"
 
@@ -38,6 +40,18 @@ std::string tokenizer_beside(const fs::path& checkpoint) {
   return found.size() == 1 ? found.front() : "";
 }
 
+/// The only *.gguf of a folder; empty when there is none, or several.
+std::string only_gguf(const fs::path& folder) {
+  std::error_code error;
+  std::vector<std::string> found;
+  for (fs::directory_iterator i(folder, error), end; !error && i != end; i.increment(error)) {
+    if (i->path().extension() == ".gguf") {
+      found.push_back(i->path().string());
+    }
+  }
+  return found.size() == 1 ? found.front() : "";
+}
+
 base::StatusOr<ModelFiles> load_faster_transformer(const std::string& path) {
   GAMELAN_ASSIGN_OR_RETURN(FasterTransformerModel model, open_faster_transformer(path));
   for (const std::string& note : model.notes) {
@@ -48,13 +62,16 @@ base::StatusOr<ModelFiles> load_faster_transformer(const std::string& path) {
 
 base::StatusOr<ModelFiles> load_file(const fs::path& path) {
   GAMELAN_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path.string()));
+  if (is_gguf(file.bytes())) {
+    return open_gguf(path.string());
+  }
   if (is_llama2c(file.bytes())) {
     GAMELAN_ASSIGN_OR_RETURN(ModelFiles model, open_llama2c(path.string()));
     model.tokenizer_path = tokenizer_beside(path);
     return model;
   }
   return base::invalid_argument(
-      "{}: expected a llama2.c checkpoint or a model's folder, got a "
+      "{}: expected a GGUF file, a llama2.c checkpoint or a model's folder, got a "
       "file of {} bytes that starts as none of these",
       path.string(), file.bytes().size());
 }
@@ -77,9 +94,12 @@ base::StatusOr<ModelFiles> load_model_files(std::string_view path) {
   if (is_faster_transformer_folder(path)) {
     return load_faster_transformer(std::string(path));
   }
+  if (const std::string file = only_gguf(place); !file.empty()) {
+    return open_gguf(file);
+  }
   return base::invalid_argument(
-      "{}: expected config.json (a HuggingFace folder) or config.ini (a FasterTransformer folder, "
-      "or one *-gpu folder that holds it), found neither",
+      "{}: expected config.json (a HuggingFace folder), config.ini (a FasterTransformer folder, "
+      "or one *-gpu folder that holds it) or one *.gguf, found none of them",
       path);
 }
 

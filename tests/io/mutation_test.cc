@@ -6,6 +6,7 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
 #include <string>
@@ -17,6 +18,7 @@ namespace gamelan::io {
 namespace {
 
 constexpr int kRounds = 1500;
+constexpr int kSlowRounds = 200;  // where one takes a millisecond
 
 /// One to four random edits: flip, overwrite, insert, delete, duplicate a piece, cut off.
 std::string mutate(std::string text, std::mt19937& random) {
@@ -48,12 +50,12 @@ std::string mutate(std::string text, std::mt19937& random) {
   return text;
 }
 
-void run(const std::vector<std::string>& seeds,
-         const std::function<void(std::string_view)>& target) {
+void run(const std::vector<std::string>& seeds, const std::function<void(std::string_view)>& target,
+         int rounds = kRounds) {
   std::mt19937 random(20);
   for (const std::string& seed : seeds) {
     target(seed);
-    for (int round = 0; round < kRounds; ++round) {
+    for (int round = 0; round < rounds; ++round) {
       target(mutate(seed, random));
     }
   }
@@ -83,6 +85,18 @@ std::string golden(const std::string& name) {
 TEST(Mutations, TorchArchive) {
   run({golden("torch_zip.bin"), golden("torch_legacy.bin"), golden("torch_protocol4.bin")},
       fuzz::torch_archive);
+}
+
+TEST(Mutations, Gguf) {
+  run({golden("gguf/qwen2.gguf").substr(0, 1 << 16), golden("gguf/llama.gguf")}, fuzz::gguf,
+      kSlowRounds);
+}
+
+TEST(Mutations, TokenizerJson) {
+  for (const char* name : {"gpt2", "llama2", "metaspace"}) {
+    const auto parsed = nlohmann::json::parse(golden(std::string("tokenizers/") + name + ".json"));
+    run({parsed["tokenizer"].dump()}, fuzz::tokenizer_json, kSlowRounds);
+  }
 }
 
 TEST(Mutations, ModelConfig) {

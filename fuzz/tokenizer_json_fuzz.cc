@@ -1,0 +1,6 @@
+#include "fuzz/parsers.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  gamelan::fuzz::tokenizer_json({reinterpret_cast<const char*>(data), size});
+  return 0;
+}
