@@ -32,6 +32,8 @@ Prepared prepare(const Context& context, const PackedLinear::Impl& weight,
   const auto padded = static_cast<std::size_t>(weight.padded_in());
   // Whole cache lines: two threads never write the same one.
   result.stride = (padded * activation_bytes(weight.scheme, kernels) + 63) / 64 * 64;
+  // Rows at multiples of a page would compete for the same lines of the first-level cache.
+  result.stride += result.stride % 1024 == 0 ? 64 : 0;
   const std::size_t bytes = static_cast<std::size_t>(x.rows) * result.stride;
   result.data = static_cast<std::byte*>(context.workspace->take_bytes(bytes));
   if (weight.scheme == WeightScheme::kInt8) {
@@ -77,6 +79,56 @@ TileOutput output_of(std::int64_t panel, const PackedLinear::Impl& weight,
   return output;
 }
 
+// Beyond it a call's products take ten times as long as reading the weights does.
+constexpr std::int64_t kTilesOfEqualShares = 16;
+// Tile functions walk a panel in steps of so many bytes, or less.
+constexpr std::size_t kStepBytes = 4 * kPanel;
+
+/// What the tile's results will be written to arrives while they are computed.
+void fetch_output(const TileOutput& output, int rows) {
+  constexpr int kLine = 64 / sizeof(float);
+  const int columns = output.gated ? output.columns / 2 : output.columns;
+  for (int r = 0; r < rows; ++r) {
+    for (int c = 0; c < columns; c += kLine) {
+      __builtin_prefetch(output.y + r * output.stride + c, 1);
+    }
+  }
+}
+
+/// What each tile of a panel asks for while it is computed: a share of the panel that comes next,
+/// so that with few rows a call takes the longer of reading and multiplying, not their sum; and
+/// with many rows the next tile's activations, which are too short for the hardware to see them
+/// coming.
+class Ahead {
+ public:
+  Ahead(const PackedLinear::Impl& weight, std::int64_t index, std::int64_t end, std::int64_t tiles)
+      : steps_(weight.panel_bytes() / kStepBytes), tiles_(static_cast<std::size_t>(tiles)) {
+    // The only tile's own reading is what the hardware sees coming.
+    if (index < end && tiles > 1) {
+      data_ = weight.panel(index).data;
+      step_ = std::min<std::size_t>(128, (kStepBytes + tiles_ - 1) / tiles_);
+    }
+  }
+
+  /// `rows` are those of the next tile.
+  void share_of(std::size_t tile, const TileRows& rows, int count, TilePanel& panel) const {
+    panel.next[0] = data_ == nullptr ? panel.data : data_ + tile * step_ * steps_;
+    panel.next_step[0] = step_;
+    panel.next[1] = panel.next[0] + 64;
+    panel.next_step[1] = step_;
+    if (step_ <= 64 && steps_ > 0) {
+      panel.next[1] = rows.data;
+      panel.next_step[1] = rows.stride * static_cast<std::size_t>(count) / steps_;
+    }
+  }
+
+ private:
+  const std::byte* data_ = nullptr;
+  std::size_t steps_;
+  std::size_t tiles_;
+  std::size_t step_ = 0;
+};
+
 }  // namespace
 
 GatedRow gated_row(std::int64_t row, std::int64_t width) {
@@ -102,21 +154,32 @@ void linear(const Context& context, const PackedLinear& weight, tensor::MatrixVi
   const auto scheme = static_cast<std::size_t>(impl.scheme);
   const Prepared prepared = prepare(context, impl, x, kernels);
   const std::int64_t step = kernels.tile_rows[scheme];
-  // A panel stays in the second-level cache while the rows go by. Few rows read each panel once, so
-  // that equal shares of panels are equal shares of the memory's bandwidth; many rows take turns.
+  const std::int64_t tiles = (x.rows + step - 1) / step;
+  // Few rows are limited by memory, and equal shares of panels are equal shares of its bandwidth;
+  // of many rows' panels each thread takes the next.
+  const bool shares = tiles <= kTilesOfEqualShares;
+  const std::int64_t distance = shares ? 1 : context.threads->size();
   const auto panels = [&](std::int64_t begin, std::int64_t end, int) {
     alignas(64) float tile[kMaxTileRows * kPanel];
     for (std::int64_t p = begin; p < end; ++p) {
+      // The panel stays in the second-level cache while the rows go by, and the one after it
+      // arrives there.
+      const Ahead ahead(impl, p + distance, shares ? end : impl.panels(), tiles);
+      TilePanel panel = impl.panel(p);
       TileOutput output = output_of(p, impl, y, options);
-      for (std::int64_t row = 0; row < x.rows; row += step) {
+      for (std::int64_t t = 0; t < tiles; ++t) {
+        const std::int64_t row = t * step;
         const int count = static_cast<int>(std::min(step, x.rows - row));
-        kernels.tile[scheme](rows_at(prepared, x, row), count, impl.panel(p), tile);
+        const std::int64_t after = t + 1 < tiles ? row + step : 0;
+        ahead.share_of(static_cast<std::size_t>(t), rows_at(prepared, x, after), count, panel);
+        fetch_output(output, count);
+        kernels.tile[scheme](rows_at(prepared, x, row), count, panel, tile);
         kernels.finish(tile, count, output);
         output.y += step * y.stride;
       }
     }
   };
-  if (x.rows <= step) {
+  if (shares) {
     context.threads->parallel_for(impl.panels(), 1, panels);
   } else {
     context.threads->parallel_for_dynamic(impl.panels(), 1, panels);

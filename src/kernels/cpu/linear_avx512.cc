@@ -1,3 +1,5 @@
+#include <immintrin.h>
+
 #include "kernels/cpu/linear_kernels.h"
 
 #define GAMELAN_ISA avx512
@@ -5,6 +7,7 @@
 #include "kernels/cpu/inl/simd-inl.h"
 // In this order: each uses those above it.
 #include "kernels/cpu/inl/dot4_plain-inl.h"
+#include "kernels/cpu/inl/f16_avx512-inl.h"
 #include "kernels/cpu/inl/linear-inl.h"
 #include "kernels/cpu/inl/linear_int-inl.h"
 #include "kernels/cpu/inl/linear_table-inl.h"

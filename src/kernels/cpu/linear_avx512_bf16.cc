@@ -7,6 +7,7 @@
 #include "kernels/cpu/inl/simd-inl.h"
 // In this order: each uses those above it.
 #include "kernels/cpu/inl/dot4_vnni-inl.h"
+#include "kernels/cpu/inl/f16_avx512-inl.h"
 #include "kernels/cpu/inl/linear-inl.h"
 #include "kernels/cpu/inl/linear_bf16-inl.h"
 #include "kernels/cpu/inl/linear_int-inl.h"

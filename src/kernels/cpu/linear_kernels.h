@@ -35,6 +35,10 @@ struct TilePanel {
   const std::int32_t* sum = nullptr;
   /// Inputs, padded as the scheme's layout needs it.
   std::int64_t in = 0;
+  /// What to bring into the second-level cache meanwhile: at each step of the inputs a line from
+  /// both, which then move on by their steps. Never null; a step of 0 touches the same line again.
+  const std::byte* next[2] = {};
+  std::size_t next_step[2] = {};
 };
 
 /// out [rows, kPanel] = activations times panel, before bias and activation function.

@@ -5,6 +5,7 @@
 #include "kernels/cpu/inl/simd-inl.h"
 // In this order: each uses those above it.
 #include "kernels/cpu/inl/dot4_plain-inl.h"
+#include "kernels/cpu/inl/f16_plain-inl.h"
 #include "kernels/cpu/inl/linear-inl.h"
 #include "kernels/cpu/inl/linear_int-inl.h"
 #include "kernels/cpu/inl/linear_table-inl.h"

@@ -1,5 +1,7 @@
 #include "kernels/cpu/packed_linear.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -14,6 +16,8 @@ namespace {
 
 // Sums of 255 * 127 over so many inputs still fit 32 bits.
 constexpr std::int64_t kMaxIntInputs = 65'536;
+// Weights are read from end to end: in large pages the walk of addresses costs nothing.
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 bool is_int(WeightScheme scheme) {
   return scheme == WeightScheme::kInt8 || scheme == WeightScheme::kInt8Dynamic;
@@ -79,12 +83,18 @@ base::Status check(std::int64_t out, std::int64_t in, WeightScheme scheme) {
 }  // namespace
 
 void AlignedDelete::operator()(std::byte* data) const {
-  ::operator delete (data, std::align_val_t{64});
+  ::operator delete (data, std::align_val_t{alignment});
 }
 
 AlignedBytes allocate_aligned(std::size_t bytes) {
-  return AlignedBytes(
-      static_cast<std::byte*>(::operator new (bytes, std::align_val_t{64}, std::nothrow)));
+  const std::size_t alignment = bytes < kHugePage ? 64 : kHugePage;
+  auto* const data =
+      static_cast<std::byte*>(::operator new (bytes, std::align_val_t{alignment}, std::nothrow));
+  if (data != nullptr && bytes >= kHugePage) {
+    // Only whole pages: the rest would take a page of its own. Refusal is no failure.
+    (void)::madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+  }
+  return AlignedBytes(data, AlignedDelete{alignment});
 }
 
 SchemeLayout layout_of(WeightScheme scheme) {

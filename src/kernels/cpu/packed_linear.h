@@ -10,8 +10,10 @@
 
 namespace gamelan::kernels::cpu {
 
-/// Memory at a 64-byte boundary that goes with its owner.
+/// Memory at a 64-byte boundary, large blocks in large pages where the system has them, that goes
+/// with its owner.
 struct AlignedDelete {
+  std::size_t alignment = 64;
   void operator()(std::byte* data) const;
 };
 using AlignedBytes = std::unique_ptr<std::byte[], AlignedDelete>;

@@ -9,6 +9,28 @@ namespace gamelan::kernels::cpu::GAMELAN_ISA {
 inline constexpr int kColumns = GAMELAN_LANES == 16 ? 4 : 2;
 inline constexpr int kPassWidth = kColumns * kLanes;
 
+/// Asks for what comes next: TilePanel.
+class Ahead {
+ public:
+  __attribute__((always_inline)) explicit Ahead(const TilePanel& panel)
+      : a_(panel.next[0]),
+        b_(panel.next[1]),
+        a_step_(panel.next_step[0]),
+        b_step_(panel.next_step[1]) {}
+  __attribute__((always_inline)) void fetch() {
+    __builtin_prefetch(a_, 0, 2);
+    __builtin_prefetch(b_, 0, 2);
+    a_ += a_step_;
+    b_ += b_step_;
+  }
+
+ private:
+  const std::byte* a_;
+  const std::byte* b_;
+  std::size_t a_step_;
+  std::size_t b_step_;
+};
+
 struct F32Panel {
   static constexpr std::int64_t kStep = 1;
   template <int R>
@@ -87,10 +109,14 @@ static void float_tile_of(const TileRows& rows, const TilePanel& panel, float* o
   }
   for (std::int64_t column = 0; column < kPanel; column += kPassWidth) {
     Floats sums[R][kColumns] = {};
+    Ahead ahead(panel);
     for (std::int64_t k = 0; k < panel.in; k += Panel::kStep) {
+      ahead.fetch();
       Panel::template multiply<R>(x, panel.data, k, column, sums);
     }
+#pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
       for (int c = 0; c < kColumns; ++c) {
         store(out + r * kPanel + column + c * kLanes, sums[r][c]);
       }
@@ -136,7 +162,8 @@ GAMELAN_INLINE Floats activate(Floats x) {
   if constexpr (kActivation == LinearActivation::kGelu) {
     return 0.5F * x * (1.0F + erf(x * 0.70710678F));
   } else if constexpr (kActivation == LinearActivation::kGeluTanh) {
-    return 0.5F * x * (1.0F + tanh(0.79788456F * (x + 0.044715F * x * x * x)));
+    // (1 + tanh(u)) / 2 = 1 / (1 + e^-2u): no cancellation on either side.
+    return x / (1.0F + exp(-1.59576912F * x * (1.0F + 0.044715F * x * x)));
   } else if constexpr (kActivation == LinearActivation::kRelu) {
     return max(x, Floats{});
   } else if constexpr (kActivation == LinearActivation::kSilu) {
@@ -146,44 +173,73 @@ GAMELAN_INLINE Floats activate(Floats x) {
   }
 }
 
+/// Gate and values of a row of a tile alternate in halves; what follows the last full pair is split
+/// in two. The results take the place of the row's first half.
+template <LinearActivation kActivation>
+GAMELAN_INLINE void apply_gate(float* values, int columns) {
+  for (int c = 0, done = 0; c < columns; done = c / 2) {
+    const int half =
+        columns - c >= 2 * kGatedHalf ? static_cast<int>(kGatedHalf) : (columns - c) / 2;
+    for (int i = 0; i < half; i += kLanes) {
+      float gate[kLanes] = {};
+      const int count = half - i < kLanes ? half - i : kLanes;
+      std::memcpy(gate, values + c + i, static_cast<std::size_t>(count) * sizeof(float));
+      store(gate, activate<kActivation>(load<Floats>(gate)));
+      for (int j = 0; j < count; ++j) {
+        values[done + i + j] = gate[j] * values[c + half + i + j];
+      }
+    }
+    c += 2 * half;
+  }
+}
+
+/// A row of a whole tile, registers at a time.
+template <LinearActivation kActivation>
+GAMELAN_INLINE void finish_whole_row(const float* values, const TileOutput& out, float* y) {
+#pragma GCC unroll 4
+  for (int c = 0; c < kPanel; c += kLanes) {
+    Floats value = load<Floats>(values + c);
+    if (out.bias != nullptr) {
+      value += load<Floats>(out.bias + c);
+    }
+    value = activate<kActivation>(value);
+    store(y + c, out.accumulate ? value + load<Floats>(y + c) : value);
+  }
+}
+
+template <LinearActivation kActivation>
+GAMELAN_INLINE void finish_part_of_row(float* values, const TileOutput& out, float* y) {
+  if (out.bias != nullptr) {
+    for (int c = 0; c < out.columns; ++c) {
+      values[c] += out.bias[c];
+    }
+  }
+  if (out.gated) {
+    apply_gate<kActivation>(values, out.columns);
+  } else if constexpr (kActivation != LinearActivation::kNone) {
+    for (int c = 0; c < kPanel; c += kLanes) {
+      store(values + c, activate<kActivation>(load<Floats>(values + c)));
+    }
+  }
+  const int width = out.gated ? out.columns / 2 : out.columns;
+  if (out.accumulate) {
+    for (int c = 0; c < width; ++c) {
+      y[c] += values[c];
+    }
+  } else {
+    std::memcpy(y, values, static_cast<std::size_t>(width) * sizeof(float));
+  }
+}
+
 template <LinearActivation kActivation>
 static void finish_tile_of(float* tile, int rows, const TileOutput& out) {
-  const int width = out.gated ? out.columns / 2 : out.columns;
+  const bool whole = out.columns == kPanel && !out.gated;
   for (int r = 0; r < rows; ++r) {
-    float* values = tile + r * kPanel;
-    if (out.bias != nullptr) {
-      for (int c = 0; c < out.columns; ++c) {
-        values[c] += out.bias[c];
-      }
-    }
-    if (out.gated) {
-      // Halves of gate and values alternate; what follows the last full pair is split in two.
-      for (int c = 0, done = 0; c < out.columns; done = c / 2) {
-        const int half = out.columns - c >= 2 * kGatedHalf ? static_cast<int>(kGatedHalf)
-                                                           : (out.columns - c) / 2;
-        for (int i = 0; i < half; i += kLanes) {
-          float gate[kLanes] = {};
-          const int count = half - i < kLanes ? half - i : kLanes;
-          std::memcpy(gate, values + c + i, static_cast<std::size_t>(count) * sizeof(float));
-          store(gate, activate<kActivation>(load<Floats>(gate)));
-          for (int j = 0; j < count; ++j) {
-            values[done + i + j] = gate[j] * values[c + half + i + j];
-          }
-        }
-        c += 2 * half;
-      }
-    } else if constexpr (kActivation != LinearActivation::kNone) {
-      for (int c = 0; c < kPanel; c += kLanes) {
-        store(values + c, activate<kActivation>(load<Floats>(values + c)));
-      }
-    }
-    float* y = out.y + r * out.stride;
-    if (out.accumulate) {
-      for (int c = 0; c < width; ++c) {
-        y[c] += values[c];
-      }
+    float* const y = out.y + r * out.stride;
+    if (whole) {
+      finish_whole_row<kActivation>(tile + r * kPanel, out, y);
     } else {
-      std::memcpy(y, values, static_cast<std::size_t>(width) * sizeof(float));
+      finish_part_of_row<kActivation>(tile + r * kPanel, out, y);
     }
   }
 }

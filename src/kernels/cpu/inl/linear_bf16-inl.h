@@ -31,7 +31,9 @@ static void bf16_tile_of(const TileRows& rows, const TilePanel& panel, float* ou
     }
   }
   const std::byte* w = panel.data;
+  Ahead ahead(panel);
   for (std::int64_t k = 0; k < panel.in; k += 2, w += 4 * kPanel) {
+    ahead.fetch();
     __m512bh weights[4];
 #pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) {
@@ -48,7 +50,9 @@ static void bf16_tile_of(const TileRows& rows, const TilePanel& panel, float* ou
       }
     }
   }
+#pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) {
       _mm512_storeu_ps(out + r * kPanel + 16 * c, sums[r][c]);
     }

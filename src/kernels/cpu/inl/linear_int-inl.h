@@ -7,24 +7,25 @@
 
 namespace gamelan::kernels::cpu::GAMELAN_ISA {
 
-/// NaN when a number is not finite: its product with 0 is NaN, which stays in the sum.
+/// The largest magnitude of a row. The bits of magnitudes are ordered as the magnitudes are, with
+/// infinity and NaNs on top.
 GAMELAN_INLINE float largest_magnitude(const float* x, std::int64_t count) {
-  Floats largest{};
-  Floats zeros{};
+  Words largest[2] = {};
+  const auto join = [](Words a, Words b) { return a > b ? a : b; };
   std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    const Floats value = load<Floats>(x + i);
-    largest = max(largest, value < 0.0F ? -value : value);
-    zeros += value * 0.0F;
+  for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
+    largest[0] = join(largest[0], load<Words>(x + i) & 0x7fffffffU);
+    largest[1] = join(largest[1], load<Words>(x + i + kLanes) & 0x7fffffffU);
   }
-  float result = max_of(largest);
-  float zero = sum_of(zeros);
-  for (; i < count; ++i) {
-    const float magnitude = x[i] < 0.0F ? -x[i] : x[i];
-    result = magnitude > result ? magnitude : result;
-    zero += x[i] * 0.0F;
+  Words all = join(largest[0], largest[1]);
+  for (; i < count; i += kLanes) {
+    all = join(all, bits_as<Words>(load_some(x + i, count - i)) & 0x7fffffffU);
   }
-  return result + zero;
+  std::uint32_t result = all[0];
+  for (int lane = 1; lane < kLanes; ++lane) {
+    result = all[lane] > result ? all[lane] : result;
+  }
+  return __builtin_bit_cast(float, result);
 }
 
 /// The scale for a row whose integers reach `limit`. A row that holds an infinity or a NaN gets a
@@ -33,19 +34,27 @@ GAMELAN_INLINE float scale_for(float largest, float limit) {
   const float infinity = __builtin_inff();
   return largest < infinity ? largest / limit : __builtin_nanf("");
 }
+/// 0 for NaN, and for scales that are too small to have an inverse.
+GAMELAN_INLINE float inverse_of(float scale) {
+  return scale > 0x1p-126F ? 1.0F / scale : 0.0F;
+}
+/// round(x) + offset. Adding 1.5 * 2^23 rounds to the nearest integer, which then is the lower part
+/// of the number's bits.
+GAMELAN_INLINE Words rounded(Floats x, std::uint32_t offset) {
+  return bits_as<Words>(x + 12582912.0F) - (0x4b400000U - offset);
+}
 
 static void prepare_int16(const float* x, std::int64_t count, std::byte* out, std::byte* low,
                           float* scale) {
   *scale = scale_for(largest_magnitude(x, count), 32767.0F);
-  const float inverse = *scale > 0.0F ? 1.0F / *scale : 0.0F;  // also for NaN
-  auto* upper = reinterpret_cast<std::uint8_t*>(out);
-  auto* lower = reinterpret_cast<std::uint8_t*>(low);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float value = inverse == 0.0F ? 0.0F : x[i] * inverse;
-    const auto u =
-        static_cast<std::uint32_t>(static_cast<std::int32_t>(__builtin_rintf(value)) + 32768);
-    upper[i] = static_cast<std::uint8_t>(u >> 8);
-    lower[i] = static_cast<std::uint8_t>(u & 0xffU);
+  const float inverse = inverse_of(*scale);
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const Words u = rounded(load_some(x + i, count - i) * inverse, 32768U);
+    const auto upper = __builtin_convertvector(u >> 8, UnsignedBytes);
+    const auto lower = __builtin_convertvector(u, UnsignedBytes);
+    const auto bytes = static_cast<std::size_t>(count - i < kLanes ? count - i : kLanes);
+    std::memcpy(out + i, &upper, bytes);
+    std::memcpy(low + i, &lower, bytes);
   }
 }
 
@@ -53,11 +62,11 @@ static void prepare_int8(const float* x, std::int64_t count, std::byte* out, std
                          float* scale) {
   (void)low;
   *scale = scale_for(largest_magnitude(x, count), 127.0F);
-  const float inverse = *scale > 0.0F ? 1.0F / *scale : 0.0F;
-  auto* bytes = reinterpret_cast<std::uint8_t*>(out);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float value = inverse == 0.0F ? 0.0F : x[i] * inverse;
-    bytes[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(__builtin_rintf(value)) + 128);
+  const float inverse = inverse_of(*scale);
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const Words u = rounded(load_some(x + i, count - i) * inverse, 128U);
+    const auto bytes = __builtin_convertvector(u, UnsignedBytes);
+    std::memcpy(out + i, &bytes, static_cast<std::size_t>(count - i < kLanes ? count - i : kLanes));
   }
 }
 
@@ -77,13 +86,16 @@ GAMELAN_INLINE Ints dot4(Ints sums, std::uint32_t inputs, Ints weights);
 
 template <bool kTwoBytes, int R>
 static void int_tile_of(const TileRows& rows, const TilePanel& panel, float* out) {
-  constexpr int kWide = kTwoBytes ? kColumns / 2 : kColumns;
+  // Sums of upper and lower bytes of more than three rows would not fit the registers.
+  constexpr int kWide = kTwoBytes && R > 3 ? kColumns / 2 : kColumns;
   const std::int64_t quads = panel.in / 4;
   for (std::int64_t column = 0; column < kPanel; column += kWide * kLanes) {
     Ints upper[R][kWide] = {};
     Ints lower[R][kWide] = {};
     const std::byte* w = panel.data + column * 4;
+    Ahead ahead(panel);
     for (std::int64_t q = 0; q < quads; ++q, w += 4 * kPanel) {
+      ahead.fetch();
       Ints weights[kWide];
 #pragma GCC unroll 4
       for (int c = 0; c < kWide; ++c) {
@@ -104,7 +116,9 @@ static void int_tile_of(const TileRows& rows, const TilePanel& panel, float* out
         }
       }
     }
+#pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
       for (int c = 0; c < kWide; ++c) {
         store_int_sums(upper[r][c], lower[r][c], kTwoBytes, rows.scale[r], panel,
                        column + c * kLanes, out + r * kPanel);

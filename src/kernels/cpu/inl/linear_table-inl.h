@@ -11,6 +11,8 @@ static LinearKernels make_table() {
   for (int& rows : linear.tile_rows) {
     rows = kMaxTileRows;
   }
+  // Two sums for each output.
+  linear.tile_rows[at(WeightScheme::kInt8)] = kMaxTileRows / 2;
   linear.tile[at(WeightScheme::kF32)] = float_tile<F32Panel>;
   linear.tile[at(WeightScheme::kF16)] = float_tile<F16Panel>;
   linear.tile[at(WeightScheme::kBF16)] = float_tile<Bf16Panel>;

@@ -13,6 +13,7 @@ typedef std::int32_t Ints __attribute__((vector_size(4 * GAMELAN_LANES)));
 typedef std::uint32_t Words __attribute__((vector_size(4 * GAMELAN_LANES)));
 typedef std::uint16_t Halves __attribute__((vector_size(2 * GAMELAN_LANES)));
 typedef std::int8_t Bytes __attribute__((vector_size(GAMELAN_LANES)));
+typedef std::uint8_t UnsignedBytes __attribute__((vector_size(GAMELAN_LANES)));
 
 #define GAMELAN_INLINE static inline __attribute__((always_inline))
 
@@ -31,6 +32,15 @@ GAMELAN_INLINE Floats splat(float value) {
 }
 GAMELAN_INLINE Ints splat_int(std::int32_t value) {
   return value - Ints{};
+}
+/// The first `count` numbers, at most kLanes, then zeros.
+GAMELAN_INLINE Floats load_some(const float* from, std::int64_t count) {
+  if (count >= kLanes) {
+    return load<Floats>(from);
+  }
+  float some[kLanes] = {};
+  std::memcpy(some, from, static_cast<std::size_t>(count) * sizeof(float));
+  return load<Floats>(some);
 }
 template <class To, class From>
 GAMELAN_INLINE To bits_as(From from) {
@@ -77,17 +87,6 @@ GAMELAN_INLINE Words words_of(const std::uint16_t* from) {
 /// bf16: the upper half of an f32.
 GAMELAN_INLINE Floats widen_bf16(const std::uint16_t* from) {
   return bits_as<Floats>(words_of(from) << 16);
-}
-/// f16, subnormals, infinities and NaNs included: the exponent is moved to f32's place and its bias
-/// corrected by a multiplication, which normalises subnormals.
-GAMELAN_INLINE Floats widen_f16(const std::uint16_t* from) {
-  const Words half = words_of(from);
-  const Words sign = (half & 0x8000U) << 16;
-  const Words rest = (half & 0x7fffU) << 13;
-  const Floats scaled = bits_as<Floats>(rest) * 0x1p112F;
-  const Words finite = bits_as<Words>(scaled);
-  const Words special = rest | 0x7f800000U;
-  return bits_as<Floats>((rest >= (0x7c00U << 13) ? special : finite) | sign);
 }
 /// bf16 of f32, to nearest even, as the value of an f32. NaN stays NaN.
 GAMELAN_INLINE Words bf16_bits(Floats value) {
