@@ -35,7 +35,7 @@ const std::map<std::string, tensor::DType>& type_names() {
 
 void add_options(CLI::App& app, ConvertOptions& options, std::string& type) {
   app.add_option("-i,--input-dir", options.input_dir,
-                 "Model: a HuggingFace or FasterTransformer folder, a llama2.c file")
+                 "Model: a HuggingFace or FasterTransformer folder, a GGUF or llama2.c file")
       ->required();
   app.add_option("-o,--output-dir", options.output_dir,
                  "Folder to write, or to write <tp>-gpu into for FasterTransformer")

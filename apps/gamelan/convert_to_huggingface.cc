@@ -50,7 +50,8 @@ base::Status convert_to_huggingface(const ConvertOptions& options) {
              written->tensors, static_cast<double>(written->bytes) / static_cast<double>(kMiB),
              elapsed.count());
   if (!written->tokenizer) {
-    fmt::print("no tokenizer lies with {}; --tokenizer-path adds one\n", options.input_dir);
+    fmt::print("{}: no tokenizer that HuggingFace reads; --tokenizer-path adds one\n",
+               options.input_dir);
   }
   return base::OkStatus();
 }

@@ -22,7 +22,7 @@ class Int8Decoder : public WeightDecoder {
   Int8Decoder(std::vector<float> scales, bool by_row, std::int64_t groups)
       : scales_(std::move(scales)), by_row_(by_row), groups_(groups) {}
 
-  std::string_view name() const override { return "int8"; }
+  std::string_view name() const override { return kInt8StorageName; }
 
   void read(const WeightView& view, const WeightBlock& block, std::span<float> out) const override {
     const std::int64_t columns = columns_of(view);

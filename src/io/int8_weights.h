@@ -16,6 +16,9 @@ namespace gamelan::io {
 /// "X.weight_scale" holds the scales of "X.weight".
 inline constexpr std::string_view kScaleSuffix = "_scale";
 
+/// storage_name_of() such a matrix.
+inline constexpr std::string_view kInt8StorageName = "int8";
+
 /// Which numbers of a matrix share a scale: those that make one output.
 enum class ScaleAxis {
   kRows,     // stored [out, in]

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "io/atomic_file.h"
-#include "io/llama2c.h"
+#include "io/load_tokenizer.h"
 #include "io/tokenizer_folder.h"
 #include "text/utf8.h"
 
@@ -61,14 +61,14 @@ json merges_of(const text::SentencePieceModel& model, const Vocabulary& vocabula
   return merges;
 }
 
-json special_token(const text::SentencePieceModel& model, std::size_t id) {
+json added_token(const text::SentencePieceModel& model, std::size_t id, bool special) {
   return {{"id", id},
           {"content", model.pieces[id].text},
           {"single_word", false},
           {"lstrip", false},
           {"rstrip", false},
           {"normalized", false},
-          {"special", true}};
+          {"special", special}};
 }
 
 bool is_special(const SentencePiece& piece) {
@@ -109,22 +109,25 @@ json post_processor(const text::SentencePieceModel& model) {
           {"special_tokens", tokens}};
 }
 
-json decoder() {
+json decoder(bool dummy_prefix) {
   const std::string space(text::kMetaSpace);
-  return {{"type", "Sequence"},
-          {"decoders",
-           {{{"type", "Replace"}, {"pattern", {{"String", space}}}, {"content", " "}},
-            {{"type", "ByteFallback"}},
-            {{"type", "Fuse"}},
-            {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}}}};
+  json steps = {{{"type", "Replace"}, {"pattern", {{"String", space}}}, {"content", " "}},
+                {{"type", "ByteFallback"}},
+                {{"type", "Fuse"}}};
+  if (dummy_prefix) {
+    steps.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  }
+  return {{"type", "Sequence"}, {"decoders", steps}};
 }
 
-json normalizer() {
+json normalizer(bool dummy_prefix) {
   const std::string space(text::kMetaSpace);
-  return {{"type", "Sequence"},
-          {"normalizers",
-           {{{"type", "Prepend"}, {"prepend", space}},
-            {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", space}}}}};
+  json steps = json::array();
+  if (dummy_prefix) {
+    steps.push_back({{"type", "Prepend"}, {"prepend", space}});
+  }
+  steps.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", space}});
+  return {{"type", "Sequence"}, {"normalizers", steps}};
 }
 
 std::string config_json(const text::SentencePieceModel& model) {
@@ -141,17 +144,26 @@ std::string config_json(const text::SentencePieceModel& model) {
   return object.dump(2) + "\n";
 }
 
-base::Status export_llama2c(const std::string& from, const fs::path& to) {
-  GAMELAN_ASSIGN_OR_RETURN(const auto tokenizer, load_llama2c_tokenizer(from));
-  const auto* pieces = dynamic_cast<const text::SentencePieceTokenizer*>(tokenizer.get());
-  GAMELAN_CHECK(pieces != nullptr, "a tokenizer.bin is read as a SentencePiece model");
-  auto text = format_sentence_piece_json(pieces->model());
+/// False when the tokenizer in the file `from` is none of SentencePiece's kind.
+base::StatusOr<bool> export_file(const std::string& from, const fs::path& to) {
+  const auto tokenizer = load_tokenizer(from);
+  if (tokenizer.status().code() == base::StatusCode::kNotFound) {
+    return false;
+  }
+  GAMELAN_RETURN_IF_ERROR(tokenizer.status());
+  const auto* pieces = dynamic_cast<const text::SentencePieceTokenizer*>(tokenizer->get());
+  if (pieces == nullptr) {
+    return false;
+  }
+  const auto text = format_sentence_piece_json(pieces->model());
   if (!text.ok()) {
     return base::annotate(text.status(), from);
   }
   GAMELAN_RETURN_IF_ERROR(make_folders(to.string()));
   GAMELAN_RETURN_IF_ERROR(write_file((to / "tokenizer.json").string(), *text));
-  return write_file((to / "tokenizer_config.json").string(), config_json(pieces->model()));
+  GAMELAN_RETURN_IF_ERROR(
+      write_file((to / "tokenizer_config.json").string(), config_json(pieces->model())));
+  return true;
 }
 
 }  // namespace
@@ -163,20 +175,23 @@ base::StatusOr<std::string> format_sentence_piece_json(const text::SentencePiece
   GAMELAN_ASSIGN_OR_RETURN(const Vocabulary vocabulary, vocabulary_of(model));
   json added = json::array();
   json ids = json::object();
+  auto& entries = ids.get_ref<json::object_t&>();  // filled directly: the ordered map searches
   for (std::size_t i = 0; i < model.pieces.size(); ++i) {
-    if (is_special(model.pieces[i])) {
-      added.push_back(special_token(model, i));
+    const SentencePiece::Type type = model.pieces[i].type;
+    if (is_special(model.pieces[i]) || type == SentencePiece::Type::kUserDefined) {
+      added.push_back(added_token(model, i, type != SentencePiece::Type::kUserDefined));
     }
-    ids[model.pieces[i].text] = i;
+    entries.push_back({model.pieces[i].text, json(i)});
   }
+  const bool prefix = model.normalization.add_dummy_prefix;
   const json object = {{"version", "1.0"},
                        {"truncation", nullptr},
                        {"padding", nullptr},
                        {"added_tokens", added},
-                       {"normalizer", normalizer()},
+                       {"normalizer", normalizer(prefix)},
                        {"pre_tokenizer", nullptr},
                        {"post_processor", post_processor(model)},
-                       {"decoder", decoder()},
+                       {"decoder", decoder(prefix)},
                        {"model",
                         {{"type", "BPE"},
                          {"dropout", nullptr},
@@ -194,9 +209,9 @@ base::StatusOr<std::string> format_sentence_piece_json(const text::SentencePiece
 base::StatusOr<bool> export_tokenizer(std::string_view from, std::string_view to) {
   const fs::path source(from);
   std::error_code ignored;
-  if (fs::is_regular_file(source, ignored) && source.extension() == ".bin") {
-    GAMELAN_RETURN_IF_ERROR(export_llama2c(source.string(), to));
-    return true;
+  const fs::path extension = source.extension();
+  if (fs::is_regular_file(source, ignored) && (extension == ".bin" || extension == ".gguf")) {
+    return export_file(source.string(), to);
   }
   const base::Status copied = copy_tokenizer_files(from, to);
   if (copied.code() == base::StatusCode::kNotFound) {
@@ -207,7 +222,7 @@ base::StatusOr<bool> export_tokenizer(std::string_view from, std::string_view to
   const fs::path binary = fs::path(to) / kLlama2cFile;
   const fs::path json_file = fs::path(to) / "tokenizer.json";
   if (fs::exists(binary, ignored) && !fs::exists(json_file, ignored)) {
-    GAMELAN_RETURN_IF_ERROR(export_llama2c(binary.string(), to));
+    GAMELAN_RETURN_IF_ERROR(export_file(binary.string(), to).status());
     fs::remove(binary, ignored);
   }
   return true;

@@ -77,6 +77,22 @@ TEST(TokenizerExport, WhatHuggingFaceReadsIsCopied) {
   EXPECT_FALSE(*export_tokenizer(folder.file("none"), folder.file("other")));
 }
 
+TEST(TokenizerExport, TheSentencePieceModelInsideOfAGgufFile) {
+  const std::string data = std::string(GAMELAN_SOURCE_DIR) + "/tests/io/data/gguf/";
+  const TemporaryFolder folder;
+  const auto exported = export_tokenizer(data + "llama.gguf", folder.path());
+  ASSERT_TRUE(exported.ok()) << exported.status();
+  ASSERT_TRUE(*exported);
+  const auto before = load_tokenizer(data + "llama.gguf");
+  const auto after = load_tokenizer(folder.path());
+  ASSERT_TRUE(before.ok() && after.ok()) << before.status() << after.status();
+  for (const char* text : {"", "Once upon a time", "  the  end ", "naïve 日本\n"}) {
+    expect_same_ids(**before, **after, text);
+  }
+  EXPECT_FALSE(*export_tokenizer(data + "gpt2.gguf", folder.file("out")));
+  EXPECT_FALSE(fs::exists(folder.file("out")));
+}
+
 TEST(TokenizerExport, PiecesThatAJsonCannotTellApart) {
   const TemporaryFolder folder;
   const std::string from = folder.write("t.bin", small_tokenizer({{"x", -1}, {"x", -2}}));

@@ -72,9 +72,10 @@ base::Status BertEncoder::load_layers(const LoadOptions& options) {
       WeightLoader::create(files_.weights, c, names, context_, kernels::WeightScheme::kF32));
   GAMELAN_ASSIGN_OR_RETURN(const io::WeightView table,
                            files_.weights.get(exact.full(names.token_embedding) + ".weight"));
-  GAMELAN_ASSIGN_OR_RETURN(const WeightLoader loader,
-                           WeightLoader::create(files_.weights, c, names, context_,
-                                                options.scheme.value_or(default_scheme(table))));
+  GAMELAN_ASSIGN_OR_RETURN(
+      const WeightLoader loader,
+      WeightLoader::create(files_.weights, c, names, context_,
+                           options.scheme.value_or(default_scheme(files_.weights, table))));
   const auto embedding = [&](std::string_view name, std::int64_t rows) {
     return loader.embedding(loader.full(name), rows, c.hidden_size);
   };

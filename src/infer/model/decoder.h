@@ -68,7 +68,9 @@ class Decoder final : public CausalModel {
   KvStorage cache_;
 };
 
-/// What a checkpoint is loaded as when nobody says: by the type of its token embedding.
-kernels::WeightScheme default_scheme(const io::WeightView& token_embedding);
+/// What a checkpoint is loaded as when nobody says: int8 when its matrices are stored so
+/// (docs/formats/quantised.md), else by the type of its token embedding.
+kernels::WeightScheme default_scheme(const io::Weights& weights,
+                                     const io::WeightView& token_embedding);
 
 }  // namespace gamelan::infer

@@ -6,10 +6,17 @@
 #include "infer/model/architecture_names.h"
 #include "infer/model/decoder.h"
 #include "infer/model/weight_loader.h"
+#include "io/int8_weights.h"
 
 namespace gamelan::infer {
 
-kernels::WeightScheme default_scheme(const io::WeightView& token_embedding) {
+kernels::WeightScheme default_scheme(const io::Weights& weights,
+                                     const io::WeightView& token_embedding) {
+  for (const io::WeightView& view : weights.tensors()) {
+    if (io::storage_name_of(view) == io::kInt8StorageName) {
+      return kernels::WeightScheme::kInt8;
+    }
+  }
   const bool is_narrow =
       token_embedding.dtype == tensor::DType::kBF16 || token_embedding.dtype == tensor::DType::kF16;
   // Quantised numbers are exact in f32, but nobody keeps them that way to have them widened.
@@ -46,7 +53,8 @@ base::StatusOr<std::unique_ptr<Decoder>> Decoder::load(io::ModelFiles files,
                                                 kernels::WeightScheme::kF32));
   GAMELAN_ASSIGN_OR_RETURN(const io::WeightView embedding,
                            files.weights.get(loader.full(names.token_embedding) + ".weight"));
-  const kernels::WeightScheme scheme = options.scheme.value_or(default_scheme(embedding));
+  const kernels::WeightScheme scheme =
+      options.scheme.value_or(default_scheme(files.weights, embedding));
   std::unique_ptr<Decoder> decoder(
       new Decoder(std::move(files), context, partition, options, scheme));
   GAMELAN_RETURN_IF_ERROR(decoder->load_layers());
