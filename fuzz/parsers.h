@@ -15,6 +15,7 @@
 #include "io/checksum.h"
 #include "io/ft_config.h"
 #include "io/gguf.h"
+#include "io/int8_weights.h"
 #include "io/line_reader.h"
 #include "io/llama2c.h"
 #include "io/model_config.h"
@@ -36,7 +37,19 @@ inline void require(bool condition) {
   }
 }
 
-/// What is accepted has tensors that tile the data exactly.
+/// Reads some numbers of every tensor, wherever its bytes lie.
+inline void read_some(const std::vector<io::WeightView>& tensors) {
+  for (const io::WeightView& view : tensors) {
+    const std::int64_t rows = std::min<std::int64_t>(io::rows_of(view), 3);
+    const std::int64_t columns = std::min<std::int64_t>(io::columns_of(view), 300);
+    std::vector<float> numbers(static_cast<std::size_t>(rows * columns));
+    io::read_block(view, {io::rows_of(view) - rows, rows, io::columns_of(view) - columns, columns},
+                   numbers);
+  }
+}
+
+/// What is accepted has tensors that tile the data exactly; quantised ones are joined as a
+/// folder's.
 inline void safetensors(std::string_view bytes) {
   const auto span = std::as_bytes(std::span(bytes.data(), bytes.size()));
   const auto file = io::SafetensorsFile::parse(span, "fuzz");
@@ -51,6 +64,17 @@ inline void safetensors(std::string_view bytes) {
     total += view.bytes.size();
   }
   require(total <= bytes.size());
+  std::vector<io::Weights::Part> parts(1);
+  for (const io::SafetensorsView& view : file->tensors()) {
+    parts[0].tensors.push_back({view.name, view.dtype, view.shape, view.bytes, nullptr, "fuzz"});
+  }
+  if (const base::Status joined = io::join_int8_weights(parts); !joined.ok()) {
+    require(base::message(joined).starts_with("fuzz"));
+    return;
+  }
+  for (const io::Weights::Part& part : parts) {
+    read_some(part.tensors);
+  }
 }
 
 /// What is accepted survives being written and read again.
@@ -86,17 +110,6 @@ inline void ft_config(std::string_view bytes) {
   require(io::to_model_config(*config, true).ok());
   const auto again = io::parse_ft_config(io::format_ft_config(*config), "again", nullptr);
   require(again.ok() && again->hidden_size() == config->hidden_size());
-}
-
-/// Reads some numbers of every tensor, wherever its bytes lie.
-inline void read_some(const std::vector<io::WeightView>& tensors) {
-  for (const io::WeightView& view : tensors) {
-    const std::int64_t rows = std::min<std::int64_t>(io::rows_of(view), 3);
-    const std::int64_t columns = std::min<std::int64_t>(io::columns_of(view), 300);
-    std::vector<float> numbers(static_cast<std::size_t>(rows * columns));
-    io::read_block(view, {io::rows_of(view) - rows, rows, io::columns_of(view) - columns, columns},
-                   numbers);
-  }
 }
 
 inline void torch_archive(std::string_view bytes) {

@@ -5,7 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <csignal>
+#include <cstring>
 
 #include "base/fd.h"
 #include "tests/apps/bloom_folder.h"
@@ -94,6 +96,17 @@ std::vector<std::string> names_in(const std::string& folder) {
     names.push_back(entry.path().filename().string());
   }
   return names;
+}
+
+/// The numbers of a NumPy file of f32.
+std::vector<float> read_npy(const std::string& path) {
+  const std::string bytes = read_file(path);
+  std::uint16_t header = 0;
+  EXPECT_GT(bytes.size(), 10U);
+  std::memcpy(&header, bytes.data() + 8, sizeof(header));
+  std::vector<float> numbers((bytes.size() - 10 - header) / sizeof(float));
+  std::memcpy(numbers.data(), bytes.data() + 10 + header, numbers.size() * sizeof(float));
+  return numbers;
 }
 
 class ConvertCommand : public ::testing::Test {
@@ -200,6 +213,36 @@ TEST_F(ConvertCommand, AModelOfMiBsGoesThereAndBack) {
   EXPECT_THAT(back.output, HasSubstr("back: 29 tensors, 0.4 MiB"));
   EXPECT_THAT(back.output, HasSubstr("out: no tokenizer that HuggingFace reads"));
   EXPECT_THAT(back.errors, HasSubstr("1/1 MiB (100%)"));
+}
+
+/// Packing in int8 makes the integers that the folder holds, and the scales to within an ulp; so a
+/// model runs from it as from its source, and by itself in int8.
+TEST_F(ConvertCommand, AnInt8FolderRunsAsItsSourceInInt8) {
+  for (const std::string model : {"bloom", "gpt2", "gptneox", "llama", "qwen2"}) {
+    SCOPED_TRACE(model);
+    const std::string source =
+        std::string(GAMELAN_SOURCE_DIR) + "/tests/io/data/gguf/" + model + ".gguf";
+    ASSERT_EQ(run_gamelan({"convert", "--to", "huggingface", "-i", source, "-o",
+                           folder_.file(model), "--quantize", "int8", "--dtype", "f32"})
+                  .exit,
+              0);
+    const auto logits = [&](const std::string& path, const std::string& dtype) {
+      const Result run = run_gamelan({"eval", "logits", "--model", path, "--dtype", dtype,
+                                      "--input-ids", "3,7,11,2", "--out", folder_.file("x.npy")});
+      EXPECT_EQ(run.exit, 0) << run.errors;
+      return read_npy(folder_.file("x.npy"));
+    };
+    const std::vector<float> expected = logits(source, "int8");
+    const std::vector<float> got = logits(folder_.file(model), "auto");
+    ASSERT_EQ(got.size(), expected.size());
+    float largest = 0;
+    for (const float number : expected) {
+      largest = std::max(largest, std::fabs(number));
+    }
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      ASSERT_NEAR(got[i], expected[i], 1e-5F * largest) << i;
+    }
+  }
 }
 
 TEST_F(ConvertCommand, MistakesAreNamed) {

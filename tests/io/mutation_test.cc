@@ -67,7 +67,14 @@ TEST(Mutations, Safetensors) {
       R"("b":{"dtype":"I64","shape":[],"data_offsets":[8,16]}})";
   std::string file(8, '\0');
   file[0] = static_cast<char>(header.size());
-  run({file + header + std::string(16, 'x')}, fuzz::safetensors);
+  // A quantised matrix, which a folder's reader joins with its scales.
+  const std::string quantised =
+      R"({"q.weight":{"dtype":"I8","shape":[2,4],"data_offsets":[8,16]},)"
+      R"("q.weight_scale":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}})";
+  std::string second(8, '\0');
+  second[0] = static_cast<char>(quantised.size());
+  run({file + header + std::string(16, 'x'), second + quantised + std::string(16, 'x')},
+      fuzz::safetensors);
 }
 
 TEST(Mutations, BertConfig) {
