@@ -27,11 +27,12 @@ struct Options {
   std::vector<std::string> shapes = {"3072x1024", "1024x1024", "4096x1024", "1024x4096",
                                      "50257x1024"};
   std::vector<std::int64_t> rows = {1, 4, 16, 64, 512};
-  std::vector<std::string> schemes = {"f32", "bf16", "f16", "int8", "int8-dynamic"};
+  std::vector<std::string> schemes = {"f32", "bf16", "f16", "int8", "int8-dynamic", "int4"};
   int threads = 2;
   int rounds = 7;
   double round_seconds = 0.05;
   std::int64_t peer_from = 512;
+  std::int64_t group = 32;
   bool gelu = false;
   bool json = false;
 };
@@ -91,12 +92,11 @@ std::vector<PackedLinear> Bench::pack_copies(WeightScheme scheme, Shape shape) {
   std::vector<PackedLinear> copies;
   std::size_t bytes = 0;
   do {
-    auto packed = PackedLinear::pack(
-        context_, shape.out, shape.in,
-        [](std::int64_t first, std::int64_t, std::span<float> out) {
-          fill(out, static_cast<std::uint32_t>(first));
-        },
-        scheme);
+    auto packed = PackedLinear::pack(context_, shape.out, shape.in,
+                                     [](std::int64_t first, std::int64_t, std::span<float> out) {
+                                       fill(out, static_cast<std::uint32_t>(first));
+                                     },
+                                     {.scheme = scheme, .group_size = options_.group});
     if (!packed.ok()) {
       fmt::print(stderr, "{}\n", base::message(packed.status()));
       return {};
@@ -257,6 +257,7 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", options.rounds, "Repetitions; the median is printed");
   app.add_option("--round-seconds", options.round_seconds, "Calls of a repetition take so long");
   app.add_option("--peer-from", options.peer_from, "oneDNN runs beside from so many rows on");
+  app.add_option("--group", options.group, "int4: inputs that share a scale");
   app.add_flag("--gelu", options.gelu,
                "Apply GELU to the results, as the first product of an MLP does");
   app.add_flag("--json", options.json, "Print figures for programs");

@@ -7,12 +7,13 @@ namespace gamelan::kernels {
 namespace {
 
 // The first name of a scheme is the one that is printed.
-constexpr std::array<std::pair<std::string_view, WeightScheme>, 10> kNames = {{
+constexpr std::array<std::pair<std::string_view, WeightScheme>, 11> kNames = {{
     {"f32", WeightScheme::kF32},
     {"bf16", WeightScheme::kBF16},
     {"f16", WeightScheme::kF16},
     {"int8", WeightScheme::kInt8},
     {"int8-dynamic", WeightScheme::kInt8Dynamic},
+    {"int4", WeightScheme::kInt4},
     {"fp32", WeightScheme::kF32},
     {"float32", WeightScheme::kF32},
     {"fp16", WeightScheme::kF16},

@@ -14,9 +14,10 @@ enum class WeightScheme : std::uint8_t {
   kF16,          // f16 weights, activations and sums in f32
   kInt8,         // weight-only: signed 8 bits, one f32 scale an output row; activations in 16 bits
   kInt8Dynamic,  // the same weights; activations in 8 bits, one scale a token
+  kInt4,         // weight-only: 4 bits, one f16 scale a group of inputs; activations as for kBF16
 };
 
-/// "f32", "bf16", "f16", "int8", "int8-dynamic".
+/// "f32", "bf16", "f16", "int8", "int8-dynamic", "int4".
 std::string_view name_of(WeightScheme scheme);
 /// The inverse, nullopt for an unknown name. "fp32", "fp16", "float32", "float16", "bfloat16" are
 /// accepted too.

@@ -45,10 +45,11 @@ std::vector<double> as_double(const std::vector<float>& numbers) {
 class LinearTest : public testing::TestWithParam<WeightScheme> {
  protected:
   PackedLinear pack(const std::vector<float>& w, std::int64_t out, std::int64_t in) {
-    auto packed = PackedLinear::pack(context_, out, in, reader_of(w, in), GetParam());
+    auto packed = PackedLinear::pack(context_, out, in, reader_of(w, in), options());
     EXPECT_TRUE(packed.ok()) << packed.status();
     return *std::move(packed);
   }
+  static PackOptions options() { return {.scheme = GetParam(), .group_size = 32}; }
   std::vector<float> apply(const PackedLinear& packed, const std::vector<float>& x,
                            std::int64_t rows, const LinearOptions& options = {},
                            std::vector<float> y = {}) {
@@ -71,7 +72,7 @@ class LinearTest : public testing::TestWithParam<WeightScheme> {
   /// The activations as the scheme's products see them, and the largest error of one against x.
   static std::vector<double> seen(const std::vector<float>& x) {
     std::vector<double> result = as_double(x);
-    if (GetParam() == WeightScheme::kBF16) {
+    if (GetParam() == WeightScheme::kBF16 || GetParam() == WeightScheme::kInt4) {
       std::transform(x.begin(), x.end(), result.begin(),
                      [](float v) { return tensor::to_float(tensor::to_bfloat16(v)); });
     }
@@ -215,8 +216,9 @@ TEST_P(LinearTest, MultipliesValuesByTheirGate) {
 TEST_P(LinearTest, KeepsWhatIsNotFiniteOrRefusesIt) {
   std::vector<float> w = random_floats(4 * 3, 12);
   w[4] = std::numeric_limits<float>::infinity();
-  const auto packed = PackedLinear::pack(context_, 4, 3, reader_of(w, 3), GetParam());
-  if (GetParam() == WeightScheme::kInt8 || GetParam() == WeightScheme::kInt8Dynamic) {
+  const auto packed = PackedLinear::pack(context_, 4, 3, reader_of(w, 3), options());
+  if (GetParam() == WeightScheme::kInt8 || GetParam() == WeightScheme::kInt8Dynamic ||
+      GetParam() == WeightScheme::kInt4) {
     EXPECT_EQ(packed.status().code(), base::StatusCode::kInvalidArgument);
     EXPECT_THAT(packed.status().ToString(), testing::HasSubstr("row 1"));
     const PackedLinear fine = pack(random_floats(4 * 3, 12), 4, 3);
@@ -230,15 +232,15 @@ TEST_P(LinearTest, KeepsWhatIsNotFiniteOrRefusesIt) {
 
 TEST_P(LinearTest, RefusesSizesThatCannotBe) {
   const std::vector<float> w(4);
-  EXPECT_THAT(PackedLinear::pack(context_, 0, 4, reader_of(w, 4), GetParam()).status().ToString(),
+  EXPECT_THAT(PackedLinear::pack(context_, 0, 4, reader_of(w, 4), options()).status().ToString(),
               testing::HasSubstr("expected positive sizes, got [0, 4]"));
-  EXPECT_FALSE(PackedLinear::pack(context_, 4, -1, reader_of(w, 1), GetParam()).ok());
+  EXPECT_FALSE(PackedLinear::pack(context_, 4, -1, reader_of(w, 1), options()).ok());
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, LinearTest,
                          testing::Values(WeightScheme::kF32, WeightScheme::kBF16,
                                          WeightScheme::kF16, WeightScheme::kInt8,
-                                         WeightScheme::kInt8Dynamic),
+                                         WeightScheme::kInt8Dynamic, WeightScheme::kInt4),
                          [](const auto& test) {
                            std::string name(name_of(test.param));
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -246,8 +248,9 @@ INSTANTIATE_TEST_SUITE_P(Schemes, LinearTest,
                          });
 
 TEST(WeightSchemeTest, NamesReadBack) {
-  for (const WeightScheme scheme : {WeightScheme::kF32, WeightScheme::kBF16, WeightScheme::kF16,
-                                    WeightScheme::kInt8, WeightScheme::kInt8Dynamic}) {
+  for (const WeightScheme scheme :
+       {WeightScheme::kF32, WeightScheme::kBF16, WeightScheme::kF16, WeightScheme::kInt8,
+        WeightScheme::kInt8Dynamic, WeightScheme::kInt4}) {
     EXPECT_EQ(scheme_from_name(name_of(scheme)), scheme);
   }
   EXPECT_EQ(scheme_from_name("fp16"), WeightScheme::kF16);

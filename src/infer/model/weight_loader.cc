@@ -95,7 +95,7 @@ base::StatusOr<MatrixSource> WeightLoader::block_matrix(std::int64_t layer, std:
 
 base::StatusOr<Projection> WeightLoader::pack(const AssembledMatrix& matrix) const {
   auto packed = kernels::cpu::PackedLinear::pack(context_, matrix.rows(), matrix.inputs.count,
-                                                 matrix.reader(), scheme_);
+                                                 matrix.reader(), {.scheme = scheme_});
   if (!packed.ok()) {
     const io::WeightView& view = matrix.sources.front().weight;
     return base::annotate(packed.status(), fmt::format("{}: tensor '{}'", view.file, view.name));

@@ -1,6 +1,7 @@
 #include "kernels/cpu/linear.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/status.h"
 #include "kernels/cpu/linear_kernels.h"
@@ -18,7 +19,8 @@ struct Prepared {
 };
 
 std::size_t activation_bytes(WeightScheme scheme, const LinearKernels& kernels) {
-  return scheme == WeightScheme::kBF16 ? kernels.bf16_activation_bytes : 1;
+  const bool bf16 = scheme == WeightScheme::kBF16 || scheme == WeightScheme::kInt4;
+  return bf16 ? kernels.bf16_activation_bytes : 1;
 }
 
 Prepared prepare(const Context& context, const PackedLinear::Impl& weight,
@@ -29,9 +31,11 @@ Prepared prepare(const Context& context, const PackedLinear::Impl& weight,
   if (function == nullptr) {
     return result;
   }
-  const auto padded = static_cast<std::size_t>(weight.padded_in());
+  const std::size_t bytes_each = activation_bytes(weight.scheme, kernels);
+  const std::size_t used = static_cast<std::size_t>(x.columns) * bytes_each;
+  const std::size_t padded = static_cast<std::size_t>(weight.padded_in()) * bytes_each;
   // Whole cache lines: two threads never write the same one.
-  result.stride = (padded * activation_bytes(weight.scheme, kernels) + 63) / 64 * 64;
+  result.stride = (padded + 63) / 64 * 64;
   // Rows at multiples of a page would compete for the same lines of the first-level cache.
   result.stride += result.stride % 1024 == 0 ? 64 : 0;
   const std::size_t bytes = static_cast<std::size_t>(x.rows) * result.stride;
@@ -45,6 +49,8 @@ Prepared prepare(const Context& context, const PackedLinear::Impl& weight,
       const std::size_t at = static_cast<std::size_t>(row) * result.stride;
       function(x.row(row), x.columns, result.data + at,
                result.low == nullptr ? nullptr : result.low + at, result.scale + row);
+      // Whatever lay there could be a NaN, whose product with a weight of 0 is one.
+      std::memset(result.data + at + used, 0, padded - used);
     }
   });
   return result;

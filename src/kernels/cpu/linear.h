@@ -19,6 +19,13 @@ namespace gamelan::kernels::cpu {
 /// [count, in]. Called from the pool's threads at the same time.
 using RowReader = std::function<void(std::int64_t first, std::int64_t count, std::span<float> out)>;
 
+/// How a matrix is kept.
+struct PackOptions {
+  WeightScheme scheme = WeightScheme::kF32;
+  /// kInt4: inputs of a row that share a scale; 32, 64 or 128.
+  std::int64_t group_size = 32;
+};
+
 /// The matrix of a linear layer in the one layout that both the products of prefill and those of
 /// decoding read (docs/kernels.md). Immutable after pack(), so any thread may use it.
 class PackedLinear {
@@ -29,11 +36,11 @@ class PackedLinear {
   PackedLinear& operator=(PackedLinear&&) noexcept;
 
   /// One pass over the rows. kInvalidArgument when a size is not positive or the numbers of a row
-  /// do not fit the scheme (int8: not finite; more than 65,536 inputs), kResourceExhausted when
-  /// there is no memory.
+  /// do not fit the scheme (int8: not finite, more than 65,536 inputs; int4: beyond f16, another
+  /// size of groups), kResourceExhausted when there is no memory.
   static base::StatusOr<PackedLinear> pack(const Context& context, std::int64_t out_features,
                                            std::int64_t in_features, const RowReader& rows,
-                                           WeightScheme scheme);
+                                           const PackOptions& options);
 
   std::int64_t out_features() const;
   std::int64_t in_features() const;

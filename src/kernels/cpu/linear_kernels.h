@@ -35,6 +35,8 @@ struct TilePanel {
   const std::int32_t* sum = nullptr;
   /// Inputs, padded as the scheme's layout needs it.
   std::int64_t in = 0;
+  /// kInt4: inputs of a group.
+  std::int64_t group = 0;
   /// What to bring into the second-level cache meanwhile: at each step of the inputs a line from
   /// both, which then move on by their steps. Never null; a step of 0 touches the same line again.
   const std::byte* next[2] = {};
@@ -59,13 +61,15 @@ struct TileOutput {
 };
 using FinishFunction = void (*)(float* tile, int rows, const TileOutput& output);
 
+inline constexpr std::size_t kSchemes = 6;
+
 struct LinearKernels {
   /// Bytes of an activation as the bf16 tile function reads it: 2, or 4 without such products.
   std::size_t bf16_activation_bytes = 4;
   /// By WeightScheme.
-  TileFunction tile[5] = {};
-  PrepareFunction prepare[5] = {};  // null: x itself
-  int tile_rows[5] = {};            // rows that the tile function likes best
+  TileFunction tile[kSchemes] = {};
+  PrepareFunction prepare[kSchemes] = {};  // null: x itself
+  int tile_rows[kSchemes] = {};            // rows that the tile function likes best
   FinishFunction finish = nullptr;
 };
 

@@ -1,4 +1,5 @@
 #include "kernels/cpu/linear_kernels.h"
+#include "kernels/cpu/packed_int4.h"
 
 #define GAMELAN_ISA scalar
 #define GAMELAN_LANES 4
@@ -6,8 +7,10 @@
 // In this order: each uses those above it.
 #include "kernels/cpu/inl/dot4_plain-inl.h"
 #include "kernels/cpu/inl/f16_plain-inl.h"
+#include "kernels/cpu/inl/int4_plain-inl.h"
 #include "kernels/cpu/inl/linear-inl.h"
 #include "kernels/cpu/inl/linear_int-inl.h"
+#include "kernels/cpu/inl/linear_int4-inl.h"
 #include "kernels/cpu/inl/linear_table-inl.h"
 
 namespace gamelan::kernels::cpu {

@@ -9,6 +9,7 @@
 #include <new>
 #include <vector>
 
+#include "kernels/cpu/packed_int4.h"
 #include "tensor/dtype.h"
 
 namespace gamelan::kernels::cpu {
@@ -19,7 +20,7 @@ constexpr std::int64_t kMaxIntInputs = 65'536;
 // Weights are read from end to end: in large pages the walk of addresses costs nothing.
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
-bool is_int(WeightScheme scheme) {
+bool is_int8(WeightScheme scheme) {
   return scheme == WeightScheme::kInt8 || scheme == WeightScheme::kInt8Dynamic;
 }
 
@@ -69,13 +70,33 @@ bool pack_int8(const float* row, std::int64_t c, std::int64_t n, PackedLinear::I
   return true;
 }
 
-base::Status check(std::int64_t out, std::int64_t in, WeightScheme scheme) {
+/// False when a number does not fit the scheme.
+bool pack_row(const float* row, std::int64_t c, std::int64_t n, PackedLinear::Impl& to,
+              std::byte* panel) {
+  if (to.scheme == WeightScheme::kInt4) {
+    return pack_int4(row, to.in, to.group_size, c, panel);
+  }
+  if (is_int8(to.scheme)) {
+    return pack_int8(row, c, n, to, panel);
+  }
+  pack_floats(row, c, to, panel);
+  return true;
+}
+
+base::Status check(std::int64_t out, std::int64_t in, const PackOptions& options) {
+  const WeightScheme scheme = options.scheme;
   if (out <= 0 || in <= 0) {
     return base::invalid_argument("linear layer: expected positive sizes, got [{}, {}]", out, in);
   }
-  if (is_int(scheme) && in > kMaxIntInputs) {
+  if (is_int8(scheme) && in > kMaxIntInputs) {
     return base::invalid_argument("linear layer in {}: expected at most {} inputs, got {}",
                                   name_of(scheme), kMaxIntInputs, in);
+  }
+  const std::int64_t group = options.group_size;
+  if (scheme == WeightScheme::kInt4 && group != 32 && group != 64 && group != 128) {
+    return base::invalid_argument(
+        "linear layer [{}, {}] in int4: expected groups of 32, 64 or 128 inputs, got {}", out, in,
+        group);
   }
   return base::OkStatus();
 }
@@ -107,17 +128,21 @@ SchemeLayout layout_of(WeightScheme scheme) {
       return {2, 1};
     case WeightScheme::kInt8:
     case WeightScheme::kInt8Dynamic:
+    case WeightScheme::kInt4:
       break;
   }
   return {1, 4};
 }
 
 std::int64_t PackedLinear::Impl::padded_in() const {
-  const std::int64_t group = layout_of(scheme).group;
+  const std::int64_t group = scheme == WeightScheme::kInt4 ? group_size : layout_of(scheme).group;
   return (in + group - 1) / group * group;
 }
 
 std::size_t PackedLinear::Impl::panel_bytes() const {
+  if (scheme == WeightScheme::kInt4) {
+    return static_cast<std::size_t>(padded_in() / group_size) * int4_group_bytes(group_size);
+  }
   return static_cast<std::size_t>(padded_in() * kPanel) * layout_of(scheme).bytes;
 }
 
@@ -125,7 +150,8 @@ TilePanel PackedLinear::Impl::panel(std::int64_t index) const {
   TilePanel panel;
   panel.data = data.get() + static_cast<std::size_t>(index) * panel_bytes();
   panel.in = padded_in();
-  if (is_int(scheme)) {
+  panel.group = group_size;
+  if (is_int8(scheme)) {
     panel.scale = scales.get() + index * kPanel;
     panel.sum = sums.get() + index * kPanel;
   }
@@ -139,21 +165,23 @@ PackedLinear& PackedLinear::operator=(PackedLinear&&) noexcept = default;
 
 base::StatusOr<PackedLinear> PackedLinear::pack(const Context& context, std::int64_t out_features,
                                                 std::int64_t in_features, const RowReader& rows,
-                                                WeightScheme scheme) {
-  GAMELAN_RETURN_IF_ERROR(check(out_features, in_features, scheme));
+                                                const PackOptions& options) {
+  GAMELAN_RETURN_IF_ERROR(check(out_features, in_features, options));
+  const WeightScheme scheme = options.scheme;
   PackedLinear packed;
   packed.impl_ = std::make_unique<Impl>();
   Impl& impl = *packed.impl_;
   impl.out = out_features;
   impl.in = in_features;
   impl.scheme = scheme;
+  impl.group_size = scheme == WeightScheme::kInt4 ? options.group_size : 0;
   const std::size_t bytes = static_cast<std::size_t>(impl.panels()) * impl.panel_bytes();
   impl.data = allocate_aligned(bytes);
   if (impl.data == nullptr) {
     return base::resource_exhausted("linear layer [{}, {}] in {}: no memory for {} bytes",
                                     out_features, in_features, name_of(scheme), bytes);
   }
-  if (is_int(scheme)) {
+  if (is_int8(scheme)) {
     const auto padded = static_cast<std::size_t>(impl.panels() * kPanel);
     impl.scales = std::make_unique<float[]>(padded);
     impl.sums = std::make_unique<std::int32_t[]>(padded);
@@ -170,10 +198,7 @@ base::StatusOr<PackedLinear> PackedLinear::pack(const Context& context, std::int
           rows(first, count,
                std::span(buffer).first(static_cast<std::size_t>(count * in_features)));
           for (std::int64_t c = 0; c < count; ++c) {
-            const float* row = buffer.data() + c * in_features;
-            if (!is_int(scheme)) {
-              pack_floats(row, c, impl, panel);
-            } else if (!pack_int8(row, c, first + c, impl, panel)) {
+            if (!pack_row(buffer.data() + c * in_features, c, first + c, impl, panel)) {
               bad_row = first + c;
             }
           }
@@ -200,7 +225,7 @@ WeightScheme PackedLinear::scheme() const {
 std::size_t PackedLinear::size_bytes() const {
   const auto padded = static_cast<std::size_t>(impl_->panels() * kPanel);
   return static_cast<std::size_t>(impl_->panels()) * impl_->panel_bytes() +
-         (is_int(impl_->scheme) ? padded * (sizeof(float) + sizeof(std::int32_t)) : 0);
+         (is_int8(impl_->scheme) ? padded * (sizeof(float) + sizeof(std::int32_t)) : 0);
 }
 
 void PackedLinear::read_row(std::int64_t row, std::span<float> out) const {
@@ -225,6 +250,9 @@ void PackedLinear::read_row(std::int64_t row, std::span<float> out) const {
       case WeightScheme::kInt8Dynamic:
         value = static_cast<float>(reinterpret_cast<const std::int8_t*>(panel.data)[at]) *
                 panel.scale[c];
+        break;
+      case WeightScheme::kInt4:
+        value = read_int4(panel.data, impl.group_size, k, c);
         break;
     }
   }

@@ -25,6 +25,7 @@ class PackedLinear::Impl {
   std::int64_t out = 0;
   std::int64_t in = 0;
   WeightScheme scheme = WeightScheme::kF32;
+  std::int64_t group_size = 0;  // kInt4
   /// Panel p holds the columns kPanel * p …; [panels][panel_bytes].
   AlignedBytes data;
   /// kInt8, kInt8Dynamic: [panels * kPanel] scale and sum of every output's integers.
@@ -38,7 +39,7 @@ class PackedLinear::Impl {
   TilePanel panel(std::int64_t index) const;
 };
 
-/// Bytes of an element, and how many inputs of a column lie together.
+/// Bytes of an element, and how many inputs of a column lie together; not of kInt4.
 struct SchemeLayout {
   std::size_t bytes = 4;
   std::int64_t group = 1;

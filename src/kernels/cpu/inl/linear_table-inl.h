@@ -21,6 +21,8 @@ static LinearKernels make_table() {
   linear.prepare[at(WeightScheme::kInt8)] = prepare_int16;
   linear.tile[at(WeightScheme::kInt8Dynamic)] = int_tile<false>;
   linear.prepare[at(WeightScheme::kInt8Dynamic)] = prepare_int8;
+  linear.tile[at(WeightScheme::kInt4)] = int4_tile;
+  linear.prepare[at(WeightScheme::kInt4)] = round_to_bf16;
   linear.finish = finish_tile;
   return linear;
 }
