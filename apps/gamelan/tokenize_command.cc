@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdio>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -132,7 +133,8 @@ base::Status tokenize(const Options& options) {
 
 base::Status train(Options options) {
   const auto start = base::Clock::now();
-  const auto splitter = text::make_byte_level(false, true);
+  const auto splitter =
+      text::make_pattern_splitter(options.files.pattern, text::SplitBehavior::kIsolated, false);
   text::PieceCounts counts;
   std::uint64_t size_bytes = 0;
   for (const std::string& file : options.train) {
@@ -198,6 +200,15 @@ void add_training_options(CLI::App& app, Options& options) {
   app.add_option("--pad-token", options.files.pad_token, "Fills a batch up")->group(group);
   app.add_option("--special-tokens", options.files.special_tokens, "Further special tokens")
       ->group(group);
+  static const std::map<std::string, text::SplitPattern> patterns = {
+      {"gpt2", text::SplitPattern::kGpt2},
+      {"llama3", text::SplitPattern::kLlama3},
+      {"qwen2", text::SplitPattern::kQwen2},
+      {"bloom", text::SplitPattern::kBloom}};
+  app.add_option("--pre-tokenizer", options.files.pattern,
+                 "Whose way of cutting a text into pieces [gpt2]")
+      ->group(group)
+      ->transform(CLI::CheckedTransformer(patterns));
   app.add_option("--model-max-length", options.files.model_max_length,
                  "The most tokens that the model takes; 0 = not said")
       ->group(group)

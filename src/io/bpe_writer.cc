@@ -19,33 +19,78 @@ std::string dump(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-Json byte_level(bool trim_offsets) {
+Json byte_level(bool trim_offsets, bool use_regex = true) {
   return {{"type", "ByteLevel"},
           {"add_prefix_space", false},
           {"trim_offsets", trim_offsets},
-          {"use_regex", true}};
+          {"use_regex", use_regex}};
+}
+
+Json pre_tokenizer(text::SplitPattern pattern) {
+  if (pattern == text::SplitPattern::kGpt2) {
+    return byte_level(true);
+  }
+  const Json split = {{"type", "Split"},
+                      {"pattern", {{"Regex", text_of(pattern)}}},
+                      {"behavior", "Isolated"},
+                      {"invert", false}};
+  return {{"type", "Sequence"}, {"pretokenizers", Json::array({split, byte_level(true, false)})}};
+}
+
+/// The tokens around a text, as a template.
+Json post_processor(const Ids& ids, const BpeFilesOptions& options) {
+  const auto piece = [](const char* kind, const std::string& id, int type) -> Json {
+    return {{kind, {{"id", id}, {"type_id", type}}}};
+  };
+  Json single = Json::array();
+  Json pair = Json::array();
+  Json tokens = Json::object();
+  const auto around = [&](bool wanted, const std::string& token, int type, Json& list) {
+    if (wanted && !token.empty()) {
+      list.push_back(piece("SpecialToken", token, type));
+      tokens[token] = {
+          {"id", token}, {"ids", Json::array({ids.at(token)})}, {"tokens", Json::array({token})}};
+    }
+  };
+  for (const auto& [name, type] : {std::pair("A", 0), std::pair("B", 1)}) {
+    around(options.add_bos_token, options.bos_token, type, pair);
+    pair.push_back(piece("Sequence", name, type));
+    around(options.add_eos_token, options.eos_token, type, pair);
+    single = type == 0 ? pair : single;
+  }
+  if (tokens.empty()) {
+    return byte_level(false);
+  }
+  const Json fill = {{"type", "TemplateProcessing"},
+                     {"single", single},
+                     {"pair", pair},
+                     {"special_tokens", tokens}};
+  return {{"type", "Sequence"}, {"processors", Json::array({byte_level(false), fill})}};
 }
 
 base::StatusOr<Json> added_tokens(const Ids& ids, const BpeFilesOptions& options) {
-  std::vector<std::pair<std::size_t, std::string>> tokens;
-  for (const std::string& token : special_tokens_of(options)) {
-    const auto found = ids.find(token);
+  std::vector<std::string> all = special_tokens_of(options);
+  const std::size_t special = all.size();
+  all.insert(all.end(), options.added_tokens.begin(), options.added_tokens.end());
+  std::vector<std::pair<std::size_t, std::size_t>> order;  // id, index
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const auto found = ids.find(all[i]);
     if (found == ids.end()) {
       return base::invalid_argument(
-          "expected special token '{}' in the vocabulary, found no such token", token);
+          "expected special token '{}' in the vocabulary, found no such token", all[i]);
     }
-    tokens.emplace_back(found->second, token);
+    order.emplace_back(found->second, i);
   }
-  std::sort(tokens.begin(), tokens.end());
+  std::sort(order.begin(), order.end());
   Json list = Json::array();
-  for (const auto& [id, token] : tokens) {
+  for (const auto& [id, index] : order) {
     list.push_back({{"id", id},
-                    {"content", token},
+                    {"content", all[index]},
                     {"single_word", false},
                     {"lstrip", false},
                     {"rstrip", false},
                     {"normalized", false},
-                    {"special", true}});
+                    {"special", index < special}});
   }
   return list;
 }
@@ -69,7 +114,7 @@ Json model_json(const BpeVocabulary& vocabulary) {
           {"end_of_word_suffix", nullptr},
           {"fuse_unk", false},
           {"byte_fallback", false},
-          {"ignore_merges", false},
+          {"ignore_merges", vocabulary.ignore_merges},
           {"vocab", std::move(tokens)},
           {"merges", std::move(merges)}};
 }
@@ -121,9 +166,9 @@ base::Status save_bpe_files(std::string_view folder, const BpeVocabulary& vocabu
                           {"truncation", nullptr},
                           {"padding", nullptr},
                           {"added_tokens", std::move(added)},
-                          {"normalizer", nullptr},
-                          {"pre_tokenizer", byte_level(true)},
-                          {"post_processor", byte_level(false)},
+                          {"normalizer", options.nfc ? Json{{"type", "NFC"}} : Json()},
+                          {"pre_tokenizer", pre_tokenizer(options.pattern)},
+                          {"post_processor", post_processor(ids, options)},
                           {"decoder", byte_level(true)},
                           {"model", model_json(vocabulary)}};
   const std::filesystem::path path(folder);

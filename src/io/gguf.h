@@ -27,4 +27,8 @@ base::StatusOr<std::unique_ptr<text::Tokenizer>> load_gguf_tokenizer(std::string
 base::StatusOr<std::unique_ptr<text::Tokenizer>> parse_gguf_tokenizer(
     std::span<const std::byte> bytes, std::string_view name);
 
+/// Writes the byte-level tokenizer inside as tokenizer.json and tokenizer_config.json into
+/// `folder`.
+base::Status save_gguf_byte_level(std::string_view path, std::string_view folder);
+
 }  // namespace gamelan::io

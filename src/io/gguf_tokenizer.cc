@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/bpe_writer.h"
 #include "io/gguf.h"
 #include "io/gguf_file.h"
 #include "io/mapped_file.h"
@@ -151,12 +152,22 @@ base::Status read_merges(const GgufFile& file, GgufReader& reader, text::BpeVoca
   return base::OkStatus();
 }
 
-Result make_byte_level(const GgufFile& file, GgufReader& reader, Vocabulary vocabulary) {
-  GAMELAN_ASSIGN_OR_RETURN(const Pre pre, find_pre(file, reader));
-  text::TokenizerParts parts;
+/// A byte-level tokenizer before its vocabulary is indexed.
+struct ByteLevelParts {
+  Pre pre;
   text::BpeVocabulary model;
+  std::vector<text::AddedToken> added;
+  bool add_bos = false;
+  bool add_eos = false;
+};
+
+base::StatusOr<ByteLevelParts> read_byte_level(const GgufFile& file, GgufReader& reader,
+                                               Vocabulary& vocabulary) {
+  ByteLevelParts parts;
+  GAMELAN_ASSIGN_OR_RETURN(parts.pre, find_pre(file, reader));
+  text::BpeVocabulary& model = parts.model;
   model.byte_level = true;
-  model.ignore_merges = pre.ignore_merges;
+  model.ignore_merges = parts.pre.ignore_merges;
   using Type = SentencePiece::Type;
   for (SentencePiece& piece : vocabulary.pieces) {
     if (piece.type == Type::kControl || piece.type == Type::kUserDefined) {
@@ -164,26 +175,37 @@ Result make_byte_level(const GgufFile& file, GgufReader& reader, Vocabulary voca
       token.content = piece.text;
       token.id = static_cast<TokenId>(model.tokens.size());
       token.special = piece.type == Type::kControl;
-      parts.added_tokens.push_back(std::move(token));
+      parts.added.push_back(std::move(token));
     }
     model.tokens.push_back(std::move(piece.text));
   }
   GAMELAN_RETURN_IF_ERROR(read_merges(file, reader, model));
-  if (reader.boolean("tokenizer.ggml.add_bos_token", pre.ignore_merges) && vocabulary.bos) {
+  parts.add_bos = reader.boolean("tokenizer.ggml.add_bos_token", parts.pre.ignore_merges) &&
+                  vocabulary.bos.has_value();
+  parts.add_eos =
+      reader.boolean("tokenizer.ggml.add_eos_token", false) && vocabulary.eos.has_value();
+  GAMELAN_RETURN_IF_ERROR(reader.status());
+  return parts;
+}
+
+Result make_byte_level(const GgufFile& file, GgufReader& reader, Vocabulary vocabulary) {
+  GAMELAN_ASSIGN_OR_RETURN(ByteLevelParts read, read_byte_level(file, reader, vocabulary));
+  text::TokenizerParts parts;
+  if (read.add_bos) {
     parts.prefix.push_back(*vocabulary.bos);
   }
-  if (reader.boolean("tokenizer.ggml.add_eos_token", false) && vocabulary.eos) {
+  if (read.add_eos) {
     parts.suffix.push_back(*vocabulary.eos);
   }
-  GAMELAN_RETURN_IF_ERROR(reader.status());
-  parts.tokens = model.tokens;
+  parts.added_tokens = std::move(read.added);
+  parts.tokens = read.model.tokens;
   parts.decoder = text::make_byte_level_decoder();
-  if (pre.nfc) {
+  if (read.pre.nfc) {
     parts.normalizer = text::make_unicode_normalizer(text::UnicodeForm::kNfc);
   }
   parts.pre_tokenizer =
-      text::make_pattern_splitter(pre.pattern, text::SplitBehavior::kIsolated, false);
-  auto encoder = text::BpeEncoder::create(std::move(model));
+      text::make_pattern_splitter(read.pre.pattern, text::SplitBehavior::kIsolated, false);
+  auto encoder = text::BpeEncoder::create(std::move(read.model));
   if (!encoder.ok()) {
     return base::annotate(encoder.status(), file.name());
   }
@@ -191,7 +213,37 @@ Result make_byte_level(const GgufFile& file, GgufReader& reader, Vocabulary voca
   return std::make_unique<text::PipelineTokenizer>(std::move(parts));
 }
 
+base::Status save_byte_level(const GgufFile& file, GgufReader& reader, Vocabulary vocabulary,
+                             std::string_view folder) {
+  GAMELAN_ASSIGN_OR_RETURN(const ByteLevelParts parts, read_byte_level(file, reader, vocabulary));
+  BpeFilesOptions options;
+  const auto name = [&](std::optional<TokenId> id) {
+    return id ? parts.model.tokens[static_cast<std::size_t>(*id)] : std::string();
+  };
+  options.bos_token = name(vocabulary.bos);
+  options.eos_token = name(vocabulary.eos);
+  options.unk_token = name(vocabulary.unk);
+  options.pattern = parts.pre.pattern;
+  options.nfc = parts.pre.nfc;
+  options.add_bos_token = parts.add_bos;
+  options.add_eos_token = parts.add_eos;
+  for (const text::AddedToken& token : parts.added) {
+    (token.special ? options.special_tokens : options.added_tokens).push_back(token.content);
+  }
+  const base::Status saved = save_bpe_files(folder, parts.model, options);
+  return saved.ok() ? saved : base::annotate(saved, file.name());
+}
+
 }  // namespace
+
+base::Status save_gguf_byte_level(std::string_view path, std::string_view folder) {
+  GAMELAN_ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::open(path));
+  GAMELAN_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::parse(mapped.bytes(), path));
+  GgufReader reader(file);
+  Vocabulary vocabulary;
+  GAMELAN_RETURN_IF_ERROR(read_tokens(file, reader, vocabulary));
+  return save_byte_level(file, reader, std::move(vocabulary), folder);
+}
 
 Result parse_gguf_tokenizer(std::span<const std::byte> bytes, std::string_view name) {
   GAMELAN_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::parse(bytes, name));

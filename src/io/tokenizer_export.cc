@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "io/atomic_file.h"
+#include "io/gguf.h"
 #include "io/load_tokenizer.h"
 #include "io/tokenizer_folder.h"
 #include "text/utf8.h"
@@ -144,7 +145,7 @@ std::string config_json(const text::SentencePieceModel& model) {
   return object.dump(2) + "\n";
 }
 
-/// False when the tokenizer in the file `from` is none of SentencePiece's kind.
+/// False when there is none in the file `from`.
 base::StatusOr<bool> export_file(const std::string& from, const fs::path& to) {
   const auto tokenizer = load_tokenizer(from);
   if (tokenizer.status().code() == base::StatusCode::kNotFound) {
@@ -152,8 +153,10 @@ base::StatusOr<bool> export_file(const std::string& from, const fs::path& to) {
   }
   GAMELAN_RETURN_IF_ERROR(tokenizer.status());
   const auto* pieces = dynamic_cast<const text::SentencePieceTokenizer*>(tokenizer->get());
-  if (pieces == nullptr) {
-    return false;
+  if (pieces == nullptr) {  // the other kind that a GGUF file may hold
+    GAMELAN_RETURN_IF_ERROR(make_folders(to.string()));
+    GAMELAN_RETURN_IF_ERROR(save_gguf_byte_level(from, to.string()));
+    return true;
   }
   const auto text = format_sentence_piece_json(pieces->model());
   if (!text.ok()) {

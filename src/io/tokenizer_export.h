@@ -9,9 +9,8 @@
 namespace gamelan::io {
 
 /// Gives the folder `to` the tokenizer at `from` (what load_tokenizer takes) in files that
-/// HuggingFace reads: HuggingFace's own are copied; llama2.c's tokenizer.bin and a SentencePiece
-/// model inside of a GGUF file become tokenizer.json and tokenizer_config.json. False when there is
-/// none, or a GGUF file's byte-level one.
+/// HuggingFace reads: HuggingFace's own are copied; llama2.c's tokenizer.bin and what a GGUF
+/// file holds become tokenizer.json and tokenizer_config.json. False when there is none.
 base::StatusOr<bool> export_tokenizer(std::string_view from, std::string_view to);
 
 /// tokenizer.json for a BPE model of SentencePiece's kind: the same ids for every text that spells

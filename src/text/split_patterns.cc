@@ -190,6 +190,12 @@ std::optional<SplitPattern> known_split_pattern(std::string_view pattern) {
   return found == kKnown.end() ? std::nullopt : std::optional(found->second);
 }
 
+std::string_view text_of(SplitPattern pattern) {
+  const auto* const found = std::find_if(
+      kKnown.begin(), kKnown.end(), [&](const auto& known) { return known.second == pattern; });
+  return found->first;
+}
+
 PatternMatch next_match(SplitPattern pattern, const char* p, const char* end) {
   const Scanner scanner(p, end);
   switch (pattern) {

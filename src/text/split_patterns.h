@@ -16,6 +16,9 @@ enum class SplitPattern {
 /// nullopt when `pattern` is none of them.
 std::optional<SplitPattern> known_split_pattern(std::string_view pattern);
 
+/// The regular expression, as tokenizer.json spells it.
+std::string_view text_of(SplitPattern pattern);
+
 struct PatternMatch {
   const char* end = nullptr;
   /// False: [p, end) is what lies between two matches.

@@ -48,6 +48,30 @@ TEST(BpeWriter, WhatWasTrainedAndSavedLoads) {
   EXPECT_FALSE(config.contains("pad_token"));
 }
 
+TEST(BpeWriter, TokensAroundATextAndOtherPatterns) {
+  const TemporaryFolder folder;
+  BpeFilesOptions options;
+  options.bos_token = "<s>";
+  options.eos_token = "</s>";
+  options.added_tokens = {"<keep>"};
+  options.pattern = text::SplitPattern::kQwen2;
+  options.nfc = true;
+  options.add_bos_token = options.add_eos_token = true;
+  text::BpeTrainerOptions trainer;
+  trainer.vocabulary_size = 259;
+  trainer.special_tokens = {"<s>", "</s>", "<keep>"};
+  const auto trained = text::train_bpe(text::PieceCounts(), trainer);
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  ASSERT_TRUE(save_bpe_files(folder.path(), *trained, options).ok());
+  const auto tokenizer = load_tokenizer(folder.path());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  const auto ids = (*tokenizer)->encode("e\u0301<keep>");
+  EXPECT_EQ(ids.size(), 5U);  // the letter is composed: two bytes
+  EXPECT_EQ(ids.front(), 0);
+  EXPECT_EQ(ids.back(), 1);
+  EXPECT_EQ((*tokenizer)->decode(ids, true), "\u00e9<keep>");
+}
+
 TEST(BpeWriter, AMissingSpecialTokenIsNamed) {
   const TemporaryFolder folder;
   BpeFilesOptions options;

@@ -13,6 +13,7 @@
 #include "io/gguf_file.h"
 #include "io/load_tokenizer.h"
 #include "io/sentence_piece_model.h"
+#include "io/tokenizer_export.h"
 #include "io/tokenizer_json.h"
 #include "io/weight_rows.h"
 #include "tests/io/temporary_folder.h"
@@ -191,6 +192,26 @@ TEST(Gguf, TheSentencePieceInsideIsThatOfTheModelFile) {
     }
   }
   EXPECT_EQ((*inside)->encode("a").front(), 1);  // <s> stands before a text
+}
+
+TEST(Gguf, TheTokenizerIsExportedForHuggingFace) {
+  for (const char* name : {"gpt2", "qwen2", "bloom", "llama"}) {
+    SCOPED_TRACE(name);
+    const std::string path = data(std::string("gguf/") + name + ".gguf");
+    const TemporaryFolder folder;
+    const auto exported = export_tokenizer(path, folder.file("out"));
+    ASSERT_TRUE(exported.ok() && *exported) << exported.status();
+    const auto inside = load_tokenizer(path);
+    const auto outside = load_tokenizer(folder.file("out"));
+    ASSERT_TRUE(outside.ok()) << outside.status();
+    for (const char* text : {"It's  12345 tests,\r\n na\u00efve e\u0301 \u4e2d\u6587! ", "", "a"}) {
+      EXPECT_EQ((*outside)->encode(text), (*inside)->encode(text)) << text;
+    }
+    for (text::TokenId id = 0; id < (*inside)->vocabulary_size(); ++id) {
+      ASSERT_EQ((*outside)->token_of(id), (*inside)->token_of(id));
+      ASSERT_EQ((*outside)->is_special(id), (*inside)->is_special(id));
+    }
+  }
 }
 
 TEST(Gguf, AFolderWithOneFileIsOpened) {

@@ -166,7 +166,7 @@ def make_models(folder):
     writer = gguf.GGUFWriter(f"{folder}/qwen2.gguf", "qwen2")
     add_sizes(writer, True)
     vocabulary = add_byte_level(writer, f"{data}/tokenizers/qwen2.json", "qwen2")
-    writer.add_eos_token_id(3)
+    writer.add_eos_token_id(2)
     llama_tensors(writer, vocabulary, Type.BF16, True)
     finish(writer)
 

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/status.h"
@@ -16,8 +17,8 @@ using nlohmann::json;
 using testing::HasSubstr;
 
 /// Each line with its end is a text of its own.
-PieceCounts count_lines(std::string_view text) {
-  const auto splitter = make_byte_level(false, true);
+PieceCounts count_lines(std::string_view text, SplitPattern pattern = SplitPattern::kGpt2) {
+  const auto splitter = make_pattern_splitter(pattern, SplitBehavior::kIsolated, false);
   PieceCounts counts;
   while (!text.empty()) {
     const std::size_t size = std::min(text.find('\n'), text.size() - 1) + 1;
@@ -30,6 +31,10 @@ PieceCounts count_lines(std::string_view text) {
 TEST(BpeTrainer, EqualsTheReference) {
   std::ifstream in(std::string(GAMELAN_SOURCE_DIR) + "/tests/text/data/bpe_training.json");
   const json golden = json::parse(in);
+  const std::map<std::string, SplitPattern> patterns = {{"gpt2", SplitPattern::kGpt2},
+                                                        {"llama3", SplitPattern::kLlama3},
+                                                        {"qwen2", SplitPattern::kQwen2},
+                                                        {"bloom", SplitPattern::kBloom}};
   for (const json& expected : golden["cases"]) {
     const std::string name = expected["name"];
     SCOPED_TRACE(name + " " + expected["vocab_size"].dump());
@@ -38,7 +43,9 @@ TEST(BpeTrainer, EqualsTheReference) {
     options.min_frequency = expected["min_frequency"];
     options.special_tokens = expected["special_tokens"];
     options.all_bytes = expected["all_bytes"];
-    const auto trained = train_bpe(count_lines(golden["texts"][name].get<std::string>()), options);
+    const auto trained = train_bpe(
+        count_lines(golden["texts"][name].get<std::string>(), patterns.at(expected["pattern"])),
+        options);
     ASSERT_TRUE(trained.ok()) << trained.status();
     EXPECT_EQ(trained->tokens, expected["tokens"].get<std::vector<std::string>>());
     std::vector<std::string> merges;
