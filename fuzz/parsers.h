@@ -15,6 +15,7 @@
 #include "io/checksum.h"
 #include "io/ft_config.h"
 #include "io/gguf.h"
+#include "io/int4_weights.h"
 #include "io/int8_weights.h"
 #include "io/line_reader.h"
 #include "io/llama2c.h"
@@ -68,9 +69,11 @@ inline void safetensors(std::string_view bytes) {
   for (const io::SafetensorsView& view : file->tensors()) {
     parts[0].tensors.push_back({view.name, view.dtype, view.shape, view.bytes, nullptr, "fuzz"});
   }
-  if (const base::Status joined = io::join_int8_weights(parts); !joined.ok()) {
-    require(base::message(joined).starts_with("fuzz"));
-    return;
+  for (const auto join : {io::join_int4_weights, io::join_int8_weights}) {
+    if (const base::Status joined = join(parts); !joined.ok()) {
+      require(base::message(joined).starts_with("fuzz"));
+      return;
+    }
   }
   for (const io::Weights::Part& part : parts) {
     read_some(part.tensors);

@@ -51,9 +51,14 @@ void add_options(CLI::App& app, ConvertOptions& options, std::string& type) {
                  "FasterTransformer: parts that split tensors are cut into (-tp)")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  app.add_option("--quantize", options.quantize,
-                 "HuggingFace: linear layers as integers with a scale for each output")
-      ->check(CLI::IsMember({"int8"}));
+  app.add_option(
+         "--quantize", options.quantize,
+         "HuggingFace: linear layers as integers with a scale for each output (int8) or each "
+         "group of inputs (int4)")
+      ->check(CLI::IsMember({"int8", "int4"}));
+  app.add_option("--group-size", options.group_size, "int4: inputs that share a scale")
+      ->check(CLI::IsMember({32, 64, 128}))
+      ->capture_default_str();
   app.add_option("--tokenizer-path", options.tokenizer_path,
                  "HuggingFace: where the tokenizer is, when it is not with the input");
   app.add_option("-p,--processes", options.processes, "FasterTransformer: threads that convert")
@@ -68,6 +73,9 @@ void add_options(CLI::App& app, ConvertOptions& options, std::string& type) {
 
 /// What the parser alone cannot see; empty when all is well.
 std::string mistake_in(const CLI::App& app, const ConvertOptions& options) {
+  if (app.count("--group-size") > 0 && options.quantize != "int4") {
+    return "--group-size needs --quantize int4";
+  }
   if (options.to == "huggingface") {
     return app.count("--tensor-para-size") > 0 && options.tensor_para_size > 1
                ? "--tensor-para-size is for --to fastertransformer"

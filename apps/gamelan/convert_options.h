@@ -16,8 +16,10 @@ struct ConvertOptions {
   int tensor_para_size = 1;
   /// Unset: fp32 for FasterTransformer, each tensor's own type for HuggingFace.
   std::optional<tensor::DType> data_type;
-  /// "" or "int8".
+  /// "", "int8" or "int4".
   std::string quantize;
+  /// Numbers that share a scale in int4.
+  int group_size = 32;
   /// Where the tokenizer is, when it is not with the input.
   std::string tokenizer_path;
   int processes = 1;

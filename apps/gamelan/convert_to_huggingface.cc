@@ -5,6 +5,7 @@
 
 #include "base/progress_bar.h"
 #include "gamelan/convert_options.h"
+#include "gamelan/int4_coding.h"
 #include "io/huggingface_writer.h"
 #include "io/model_files.h"
 
@@ -26,8 +27,12 @@ base::Status convert_to_huggingface(const ConvertOptions& options) {
   }
   io::HuggingFaceWriterOptions writer;
   writer.dtype = options.data_type;
-  writer.quantisation =
-      options.quantize == "int8" ? io::Quantisation::kInt8 : io::Quantisation::kNone;
+  if (options.quantize == "int8") {
+    writer.quantisation = io::Quantisation::kInt8;
+  } else if (options.quantize == "int4") {
+    writer.quantisation = io::Quantisation::kInt4;
+    writer.int4 = int4_coding(options.group_size);
+  }
   writer.overwrite = options.overwrite;
   const auto start = std::chrono::steady_clock::now();
   base::StatusOr<io::HuggingFaceWritten> written;

@@ -27,10 +27,12 @@ using tensor::DType;
 struct Planned {
   WeightView source;
   DType dtype = DType::kF32;
-  /// The integers of a quantised matrix, or their scales.
-  bool integers = false;
-  bool scales = false;
+  enum class Part { kNumbers, kIntegers, kScales, kGroups, kLevels };
+  /// The numbers themselves, those of an int8 matrix's integers or their scales, an int4 matrix's
+  /// groups, the levels of all int4 codes.
+  Part part = Part::kNumbers;
 };
+using Part = Planned::Part;
 
 bool is_float(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
@@ -65,7 +67,12 @@ bool is_matrix(const WeightView& view) {
 
 /// In all eight architectures the matrices inside the blocks are those of linear layers.
 bool is_quantised(const WeightView& view, const HuggingFaceWriterOptions& options) {
-  return options.quantisation == Quantisation::kInt8 && is_matrix(view) && is_in_a_block(view.name);
+  if (!is_matrix(view) || !is_in_a_block(view.name)) {
+    return false;
+  }
+  return options.quantisation == Quantisation::kInt8 ||
+         (options.quantisation == Quantisation::kInt4 &&
+          view.shape[1] % options.int4.group_size == 0);
 }
 
 ScaleAxis axis_of(const ModelConfig& config) {
@@ -78,22 +85,34 @@ using Plan = std::unordered_map<std::string, Planned>;
 Plan make_plan(const ModelFiles& model, const HuggingFaceWriterOptions& options) {
   Plan plan;
   for (const WeightView& view : model.weights.tensors()) {
-    if (is_quantised(view, options)) {
-      plan[view.name] = {view, DType::kI8, true, false};
-      plan[view.name + std::string(kScaleSuffix)] = {view, DType::kF32, false, true};
+    if (!is_quantised(view, options)) {
+      plan[view.name] = {view, type_of(view, options), Part::kNumbers};
+    } else if (options.quantisation == Quantisation::kInt8) {
+      plan[view.name] = {view, DType::kI8, Part::kIntegers};
+      plan[view.name + std::string(kScaleSuffix)] = {view, DType::kF32, Part::kScales};
     } else {
-      plan[view.name] = {view, type_of(view, options), false, false};
+      plan[view.name + std::string(kInt4Suffix)] = {view, DType::kU8, Part::kGroups};
+      plan[std::string(kInt4Levels)] = {view, DType::kF32, Part::kLevels};
     }
   }
   return plan;
 }
 
-tensor::Shape shape_of(const Planned& planned, ScaleAxis axis) {
+tensor::Shape shape_of(const Planned& planned, ScaleAxis axis,
+                       const HuggingFaceWriterOptions& options) {
   const tensor::Shape& shape = planned.source.shape;
-  if (!planned.scales) {
-    return shape;
+  switch (planned.part) {
+    case Part::kGroups:
+      return int4_shape(shape, options.int4.group_size);
+    case Part::kLevels:
+      return {static_cast<std::int64_t>(options.int4.levels.size())};
+    case Part::kScales:
+      return axis == ScaleAxis::kRows ? tensor::Shape{shape[0], 1} : tensor::Shape{1, shape[1]};
+    case Part::kNumbers:
+    case Part::kIntegers:
+      break;
   }
-  return axis == ScaleAxis::kRows ? tensor::Shape{shape[0], 1} : tensor::Shape{1, shape[1]};
+  return shape;
 }
 
 std::int64_t bytes_of(const SafetensorsSpec& spec) {
@@ -104,10 +123,11 @@ std::int64_t bytes_of(const SafetensorsSpec& spec) {
   return bytes;
 }
 
-std::vector<SafetensorsSpec> specs_of(const Plan& plan, ScaleAxis axis) {
+std::vector<SafetensorsSpec> specs_of(const Plan& plan, ScaleAxis axis,
+                                      const HuggingFaceWriterOptions& options) {
   std::vector<SafetensorsSpec> specs;
   for (const auto& [name, planned] : plan) {
-    specs.push_back({name, planned.dtype, shape_of(planned, axis)});
+    specs.push_back({name, planned.dtype, shape_of(planned, axis, options)});
   }
   return specs;
 }
@@ -115,21 +135,46 @@ std::vector<SafetensorsSpec> specs_of(const Plan& plan, ScaleAxis axis) {
 /// Writes the tensors in the file's order. Scales come before integers there, which are wider.
 class TensorWriter {
  public:
-  TensorWriter(const Plan& plan, ScaleAxis axis, SafetensorsWriter& file)
-      : plan_(plan), axis_(axis), file_(file) {}
+  TensorWriter(const Plan& plan, ScaleAxis axis, const Int4Coding& int4, SafetensorsWriter& file)
+      : plan_(plan), axis_(axis), int4_(int4), file_(file) {}
 
   base::Status write(const std::string& name) {
     const Planned& planned = plan_.at(name);
-    if (planned.scales) {
-      GAMELAN_ASSIGN_OR_RETURN(std::vector<float> scales, int8_scales(planned.source, axis_));
-      const auto& kept = scales_[planned.source.name] = std::move(scales);
-      return file_.append_part(name, std::as_bytes(std::span(kept)));
+    switch (planned.part) {
+      case Part::kLevels:
+        return file_.append_part(name, std::as_bytes(std::span(int4_.levels)));
+      case Part::kGroups:
+        return write_groups(name, planned.source);
+      case Part::kIntegers:
+        return write_integers(planned);
+      case Part::kScales:
+        return write_scales(name, planned.source);
+      case Part::kNumbers:
+        break;
     }
-    return planned.integers ? write_integers(planned)
-                            : append_weight(planned.source, planned.dtype, file_);
+    return append_weight(planned.source, planned.dtype, file_);
   }
 
  private:
+  base::Status write_scales(const std::string& name, const WeightView& source) {
+    GAMELAN_ASSIGN_OR_RETURN(std::vector<float> scales, int8_scales(source, axis_));
+    const auto& kept = scales_[source.name] = std::move(scales);
+    return file_.append_part(name, std::as_bytes(std::span(kept)));
+  }
+
+  base::Status write_groups(const std::string& name, const WeightView& source) {
+    std::vector<std::byte> bytes;
+    return for_each_band(source, [&](const WeightBlock& block, std::span<const float> numbers) {
+      if (!pack_int4_groups(int4_, block.rows, block.columns, numbers, bytes)) {
+        return base::invalid_argument(
+            "{}: tensor '{}': expected finite numbers within the range of f16 for int4, found "
+            "others",
+            source.file, source.name);
+      }
+      return file_.append_part(name, bytes);
+    });
+  }
+
   base::Status write_integers(const Planned& planned) {
     const WeightView& source = planned.source;
     const std::vector<float>& scales = scales_.at(source.name);
@@ -146,6 +191,7 @@ class TensorWriter {
 
   const Plan& plan_;
   ScaleAxis axis_;
+  const Int4Coding& int4_;
   SafetensorsWriter& file_;
   std::unordered_map<std::string, std::vector<float>> scales_;
 };
@@ -155,8 +201,8 @@ base::Status write_weights(const ModelFiles& model, const Plan& plan, const fs::
   const ScaleAxis axis = axis_of(model.config);
   GAMELAN_ASSIGN_OR_RETURN(
       SafetensorsWriter file,
-      SafetensorsWriter::create(path.string(), specs_of(plan, axis), {{"format", "pt"}}));
-  TensorWriter writer(plan, axis, file);
+      SafetensorsWriter::create(path.string(), specs_of(plan, axis, options), {{"format", "pt"}}));
+  TensorWriter writer(plan, axis, options.int4, file);
   const std::vector<SafetensorsSpec> order = file.order();
   for (const SafetensorsSpec& spec : order) {
     GAMELAN_RETURN_IF_ERROR(writer.write(spec.name));
@@ -173,7 +219,7 @@ base::Status write_weights(const ModelFiles& model, const Plan& plan, const fs::
 json kept_modules(const Plan& plan, const ModelConfig& config) {
   std::vector<std::string> names;
   for (const auto& [name, planned] : plan) {
-    if (is_matrix(planned.source) && !planned.integers && !planned.scales) {
+    if (is_matrix(planned.source) && planned.part == Part::kNumbers) {
       names.push_back(name.substr(0, name.size() - std::string_view(".weight").size()));
     }
   }
@@ -186,7 +232,14 @@ json kept_modules(const Plan& plan, const ModelConfig& config) {
   return names;
 }
 
-json quantisation_config(const Plan& plan, const ModelConfig& config) {
+json int4_config(const Plan& plan, const ModelConfig& config, const Int4Coding& int4) {
+  return {{"quant_method", "gamelan"},
+          {"format", "int4-levels"},
+          {"group_size", int4.group_size},
+          {"ignore", kept_modules(plan, config)}};
+}
+
+json int8_config(const Plan& plan, const ModelConfig& config) {
   return {{"quant_method", "compressed-tensors"},
           {"format", "int-quantized"},
           {"quantization_status", "compressed"},
@@ -228,7 +281,9 @@ std::string config_text(const ModelFiles& model, const Plan& plan,
     return text;
   }
   auto object = nlohmann::ordered_json::parse(text);
-  object["quantization_config"] = quantisation_config(plan, config);
+  object["quantization_config"] = options.quantisation == Quantisation::kInt8
+                                      ? int8_config(plan, config)
+                                      : int4_config(plan, config, options.int4);
   return object.dump(2) + "\n";
 }
 
@@ -260,10 +315,15 @@ base::Status check_replaceable(std::string_view output) {
   return base::OkStatus();
 }
 
-base::Status check_options(const HuggingFaceWriterOptions& options) {
+base::Status check_options(const ModelConfig& config, const HuggingFaceWriterOptions& options) {
   if (options.dtype && (!is_float(*options.dtype) || *options.dtype == DType::kF64)) {
     return base::invalid_argument("type of the weights: expected f32, f16 or bf16, got {}",
                                   tensor::name_of(*options.dtype));
+  }
+  if (options.quantisation == Quantisation::kInt4 && axis_of(config) == ScaleAxis::kColumns) {
+    return base::unimplemented(
+        "int4: expected matrices that are stored [out, in]; those of {} are not",
+        model_type_of(config.architecture));
   }
   return base::OkStatus();
 }
@@ -272,7 +332,8 @@ base::Status check_options(const HuggingFaceWriterOptions& options) {
 
 std::int64_t huggingface_bytes(const ModelFiles& model, const HuggingFaceWriterOptions& options) {
   std::int64_t bytes = 0;
-  for (const SafetensorsSpec& spec : specs_of(make_plan(model, options), axis_of(model.config))) {
+  for (const SafetensorsSpec& spec :
+       specs_of(make_plan(model, options), axis_of(model.config), options)) {
     bytes += bytes_of(spec);
   }
   return bytes;
@@ -281,7 +342,7 @@ std::int64_t huggingface_bytes(const ModelFiles& model, const HuggingFaceWriterO
 base::StatusOr<HuggingFaceWritten> write_huggingface(const ModelFiles& model,
                                                      std::string_view output,
                                                      const HuggingFaceWriterOptions& options) {
-  GAMELAN_RETURN_IF_ERROR(check_options(options));
+  GAMELAN_RETURN_IF_ERROR(check_options(model.config, options));
   GAMELAN_RETURN_IF_ERROR(check_not_source(model.weights, output));
   if (options.overwrite) {
     GAMELAN_RETURN_IF_ERROR(check_replaceable(output));

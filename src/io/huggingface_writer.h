@@ -7,12 +7,13 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "io/int4_weights.h"
 #include "io/model_files.h"
 #include "tensor/dtype.h"
 
 namespace gamelan::io {
 
-enum class Quantisation { kNone, kInt8 };
+enum class Quantisation { kNone, kInt8, kInt4 };
 
 struct HuggingFaceWriterOptions {
   /// Type of the floating-point tensors: kF32, kF16 or kBF16; unset: each keeps its own, quantised
@@ -20,6 +21,8 @@ struct HuggingFaceWriterOptions {
   std::optional<tensor::DType> dtype;
   /// Of the linear layers inside the blocks (docs/formats/quantised.md).
   Quantisation quantisation = Quantisation::kNone;
+  /// For kInt4.
+  Int4Coding int4;
   /// Replaces a model folder that is there already; else that is an error.
   bool overwrite = false;
   /// Called after each tensor with the bytes that it takes in the file. May be empty.

@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "io/int4_weights.h"
 #include "io/int8_weights.h"
 #include "io/json_file.h"
 #include "io/safetensors.h"
@@ -97,11 +98,13 @@ base::StatusOr<Weights> open_weights(std::string_view folder) {
     if (has_file(path / format.file)) {
       std::vector<Weights::Part> parts(1);
       GAMELAN_ASSIGN_OR_RETURN(parts[0], format.open((path / format.file).string()));
+      GAMELAN_RETURN_IF_ERROR(join_int4_weights(parts));
       GAMELAN_RETURN_IF_ERROR(join_int8_weights(parts));
       return Weights::create(std::string(folder), std::move(parts));
     }
     if (has_file(path / format.index)) {
       GAMELAN_ASSIGN_OR_RETURN(std::vector<Weights::Part> parts, open_shards(path, format));
+      GAMELAN_RETURN_IF_ERROR(join_int4_weights(parts));
       GAMELAN_RETURN_IF_ERROR(join_int8_weights(parts));
       return Weights::create(std::string(folder), std::move(parts));
     }

@@ -263,6 +263,102 @@ TEST(HuggingFaceWriterBadInput, NumbersThatInt8CannotHold) {
   EXPECT_EQ(folder.entries(), 1U);
 }
 
+/// Codes of four evenly spaced levels, and the largest number as scale.
+Int4Coding small_coding() {
+  Int4Coding coding;
+  coding.group_size = 4;
+  coding.levels = {-1, -0.5F, 0.5F, 1};
+  coding.encode = [](std::int64_t, std::int64_t, std::span<const float> numbers,
+                     std::span<std::uint8_t> codes, std::span<tensor::Float16> scales) {
+    for (std::size_t g = 0; g < scales.size(); ++g) {
+      float largest = 0;
+      for (std::size_t i = 4 * g; i < 4 * g + 4; ++i) {
+        largest = std::max(largest, std::fabs(numbers[i]));
+      }
+      scales[g] = tensor::to_float16(largest);
+      for (std::size_t i = 4 * g; i < 4 * g + 4; ++i) {
+        const bool outer = std::fabs(numbers[i]) > 0.75F * largest;
+        codes[i] = numbers[i] < 0 ? (outer ? 0 : 1) : (outer ? 3 : 2);
+      }
+    }
+    return std::isfinite(numbers[0]);
+  };
+  return coding;
+}
+
+TEST(HuggingFaceWriter, Int4HasAScaleForEachGroup) {
+  const TemporaryFolder folder;
+  Model model;
+  const std::string name = "model.layers.0.mlp.up_proj.weight";
+  model.add("model.embed_tokens.weight", {3, 4});
+  model.add(name, {2, 8});
+  model.add("model.layers.0.mlp.down_proj.weight", {8, 6});  // no whole groups
+  model.numbers[name] = {4, -1, 2, 3.5F, -8, 8, 1, -4, 0, 0, 0, 0, 0.5F, -0.5F, 0.25F, 0.125F};
+  const json llama = {
+      {"model_type", "llama"}, {"hidden_size", 4}, {"num_attention_heads", 2}, {"vocab_size", 3}};
+  const ModelFiles source = model.save(folder, llama);
+  HuggingFaceWriterOptions options;
+  options.quantisation = Quantisation::kInt4;
+  options.int4 = small_coding();
+  const auto written = write_huggingface(source, folder.file("out"), options);
+  ASSERT_TRUE(written.ok()) << written.status();
+  const auto file = SafetensorsFile::open(folder.file("out/model.safetensors"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->find(name + "_int4")->shape, (tensor::Shape{2, 2, 4}));
+  EXPECT_EQ(file->find(name), nullptr);
+  const auto* first =
+      reinterpret_cast<const std::uint8_t*>(file->find(name + "_int4")->bytes.data());
+  // f16 4 = 0x4400; codes 3 1, 2 3.
+  EXPECT_EQ(std::vector<int>(first, first + 4), (std::vector<int>{0x00, 0x44, 0x13, 0x32}));
+  const ModelFiles again = Model::open(folder.file("out"));
+  EXPECT_EQ(again.weights.tensors().size(), 3U);
+  const WeightView& view = *again.weights.find(name);
+  EXPECT_EQ(storage_name_of(view), kInt4StorageName);
+  EXPECT_EQ(view.shape, (tensor::Shape{2, 8}));
+  EXPECT_EQ(all_of(view),
+            (std::vector<float>{4, -2, 2, 4, -8, 8, 4, -4, 0, 0, 0, 0, 0.5F, -0.5F, 0.25F, 0.25F}));
+  std::vector<float> block(4);
+  read_block(view, {0, 2, 3, 2}, block);
+  EXPECT_EQ(block, (std::vector<float>{4, -8, 0, 0.5F}));
+  EXPECT_EQ(all_of(*again.weights.find("model.layers.0.mlp.down_proj.weight")),
+            model.numbers.at("model.layers.0.mlp.down_proj.weight"));
+  // From int4 to plain numbers.
+  ASSERT_TRUE(write_huggingface(again, folder.file("plain"), {}).ok());
+  EXPECT_EQ(all_of(*Model::open(folder.file("plain")).weights.find(name)), all_of(view));
+}
+
+TEST(Int4WeightsBadInput, Messages) {
+  const TemporaryFolder folder;
+  const std::vector<float> numbers(16);
+  const auto bytes = std::as_bytes(std::span(numbers));
+  const auto error = [&](const std::vector<SafetensorsView>& tensors) {
+    EXPECT_TRUE(save_safetensors(folder.file("model.safetensors"), tensors).ok());
+    return std::string(open_weights(folder.path()).status().message());
+  };
+  const SafetensorsView levels = {"int4_levels", DType::kF32, {16}, bytes};
+  EXPECT_THAT(error({{"x.weight_int4", DType::kU8, {1, 2, 4}, bytes.first(8)}}),
+              HasSubstr("tensor 'x.weight_int4' needs the levels 'int4_levels', found none"));
+  EXPECT_THAT(error({levels, {"x.weight_int4", DType::kU8, {4, 4}, bytes.first(16)}}),
+              HasSubstr("tensor 'x.weight_int4': expected bytes [out, groups, 2 + group / 2], got "
+                        "u8 [4, 4]"));
+  EXPECT_THAT(error({levels, {"x.weight_int4", DType::kU8, {2, 4, 2}, bytes.first(16)}}),
+              HasSubstr("got u8 [2, 4, 2]"));
+  EXPECT_THAT(error({levels, {"x.weight_int4", DType::kU8, {0, 4, 4}, {}}}),
+              HasSubstr("got u8 [0, 4, 4]"));
+  EXPECT_THAT(error({levels, {"x.weight_int4", DType::kI8, {2, 2, 4}, bytes.first(16)}}),
+              HasSubstr("got i8 [2, 2, 4]"));
+  EXPECT_THAT(error({{"int4_levels", DType::kF32, {8}, bytes.first(32)}}),
+              HasSubstr("'int4_levels' has shape [8], expected [16]"));
+  HuggingFaceWriterOptions options;
+  options.quantisation = Quantisation::kInt4;
+  options.int4 = small_coding();
+  Model model = gpt2();
+  const ModelFiles source = model.save(folder, kGpt2);
+  EXPECT_THAT(
+      std::string(write_huggingface(source, folder.file("o"), options).status().message()),
+      HasSubstr("int4: expected matrices that are stored [out, in]; those of gpt2 are not"));
+}
+
 /// Opens a folder of one 2 x 6 matrix of integers 1 … 12 and the tensors beside it.
 base::StatusOr<Weights> open_int8(const TemporaryFolder& folder,
                                   std::vector<SafetensorsView> beside) {

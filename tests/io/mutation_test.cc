@@ -73,7 +73,13 @@ TEST(Mutations, Safetensors) {
       R"("q.weight_scale":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}})";
   std::string second(8, '\0');
   second[0] = static_cast<char>(quantised.size());
-  run({file + header + std::string(16, 'x'), second + quantised + std::string(16, 'x')},
+  const std::string four_bits =
+      R"({"int4_levels":{"dtype":"F32","shape":[16],"data_offsets":[0,64]},)"
+      R"("q.weight_int4":{"dtype":"U8","shape":[2,1,4],"data_offsets":[64,72]}})";
+  std::string third(8, '\0');
+  third[0] = static_cast<char>(four_bits.size());
+  run({file + header + std::string(16, 'x'), second + quantised + std::string(16, 'x'),
+       third + four_bits + std::string(72, 'x')},
       fuzz::safetensors);
 }
 

@@ -68,7 +68,7 @@ class Decoder final : public CausalModel {
   KvStorage cache_;
 };
 
-/// What a checkpoint is loaded as when nobody says: int8 when its matrices are stored so
+/// What a checkpoint is loaded as when nobody says: int8 or int4 when its matrices are stored so
 /// (docs/formats/quantised.md), else by the type of its token embedding.
 kernels::WeightScheme default_scheme(const io::Weights& weights,
                                      const io::WeightView& token_embedding);

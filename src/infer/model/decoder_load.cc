@@ -6,6 +6,7 @@
 #include "infer/model/architecture_names.h"
 #include "infer/model/decoder.h"
 #include "infer/model/weight_loader.h"
+#include "io/int4_weights.h"
 #include "io/int8_weights.h"
 
 namespace gamelan::infer {
@@ -15,6 +16,9 @@ kernels::WeightScheme default_scheme(const io::Weights& weights,
   for (const io::WeightView& view : weights.tensors()) {
     if (io::storage_name_of(view) == io::kInt8StorageName) {
       return kernels::WeightScheme::kInt8;
+    }
+    if (io::storage_name_of(view) == io::kInt4StorageName) {
+      return kernels::WeightScheme::kInt4;
     }
   }
   const bool is_narrow =
