@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
+#include <new>
+#include <numeric>
+#include <span>
 
 #include "base/status.h"
 #include "kernels/cpu/attention_kernels.h"
@@ -55,11 +57,8 @@ using detail::HeadLayout;
 using detail::kMaxVectors;
 using detail::kPart;
 
-/// Up to so many query vectors the cache's reading outweighs the sums, and its parts are shared
-/// out.
-constexpr std::int64_t kSplitVectors = 8;
-
-/// A task's place in the output, and its parts' states: one a part, or one for all.
+/// A task's place in the output, and its parts' states: one a part, or one for all. Lies in the
+/// workspace, like all lists of a call.
 struct Placed {
   AttentionTask task;
   float* out = nullptr;  // at the first row and head of the task
@@ -68,32 +67,47 @@ struct Placed {
 };
 
 std::int64_t part_count(const AttentionTask& task, const HeadLayout& head) {
-  const std::int64_t tokens = task.cache.layout.block_tokens;
-  const std::int64_t last = task.keys - 1;
-  const std::int64_t subtile = last / tokens * head.subtiles + last % tokens / detail::kSubtile;
-  return subtile / kPart + 1;
+  return detail::subtile_of(task, head, task.keys - 1) / kPart + 1;
 }
 
-/// The rows of `sequence` in tasks of at most kMaxVectors query vectors.
-void place_sequence(const AttentionTask& common, const SequenceRows& sequence,
-                    tensor::MatrixView<const float> queries, const AttentionOptions& options,
-                    tensor::MatrixView<float> out, std::vector<Placed>& placed) {
+/// How the rows and query heads of a sequence are cut: `tile` rows times up to `slice` of the heads
+/// that share a key head.
+struct Cut {
+  explicit Cut(const AttentionOptions& options, const KvLayout& layout)
+      : group(options.heads / layout.kv_heads),
+        slice(std::min(group, kMaxVectors)),
+        tile(kMaxVectors / slice),
+        tasks_a_tile(layout.kv_heads * ceil_div(group, slice)) {}
+
+  std::int64_t tasks(const SequenceRows& sequence) const {
+    return ceil_div(sequence.rows, tile) * tasks_a_tile;
+  }
+
+  std::int64_t group;
+  std::int64_t slice;
+  std::int64_t tile;
+  std::int64_t tasks_a_tile;
+};
+
+/// The rows of `sequence` in tasks of at most kMaxVectors query vectors, written from `placed` on;
+/// gives the end.
+Placed* place_sequence(const AttentionTask& common, const SequenceRows& sequence,
+                       tensor::MatrixView<const float> queries, const AttentionOptions& options,
+                       tensor::MatrixView<float> out, Placed* placed) {
   const KvLayout& layout = common.cache.layout;
   const HeadLayout head(layout);
-  const std::int64_t group = options.heads / layout.kv_heads;
-  const std::int64_t slice = std::min(group, kMaxVectors);
-  const std::int64_t tile = kMaxVectors / slice;
-  for (std::int64_t row = 0; row < sequence.rows; row += tile) {
+  const Cut cut(options, layout);
+  for (std::int64_t row = 0; row < sequence.rows; row += cut.tile) {
     for (std::int64_t first = 0; first < options.heads;) {
-      const std::int64_t kv_head = first / group;
-      const std::int64_t end = std::min(first + slice, (kv_head + 1) * group);
-      Placed next{common};
+      const std::int64_t kv_head = first / cut.group;
+      const std::int64_t end = std::min(first + cut.slice, (kv_head + 1) * cut.group);
+      Placed& next = *new (placed++) Placed{common};
       AttentionTask& task = next.task;
       const std::int64_t column = first * layout.head_dim;
       task.queries = queries.row(sequence.first_row + row) + column;
       next.out = out.row(sequence.first_row + row) + column;
       task.query_stride = queries.stride;
-      task.rows = std::min(tile, sequence.rows - row);
+      task.rows = std::min(cut.tile, sequence.rows - row);
       task.group = end - first;
       task.slopes = options.alibi_slopes.empty() ? nullptr : options.alibi_slopes.data() + first;
       task.position = sequence.position + row;
@@ -107,11 +121,30 @@ void place_sequence(const AttentionTask& common, const SequenceRows& sequence,
         task.first_part = part_count(oldest, head) - 1;
       }
       next.states =
-          task.vectors() <= kSplitVectors ? task.end_part - task.first_part : std::int64_t{1};
-      placed.push_back(next);
+          task.vectors() <= detail::kFewVectors ? task.end_part - task.first_part : std::int64_t{1};
       first = end;
     }
   }
+  return placed;
+}
+
+/// All sequences' tasks.
+std::span<Placed> place_all(const Context& context, const AttentionTask& common,
+                            std::span<const SequenceRows> sequences,
+                            tensor::MatrixView<const float> queries,
+                            const AttentionOptions& options, tensor::MatrixView<float> out) {
+  const Cut cut(options, common.cache.layout);
+  std::int64_t count = 0;
+  for (const SequenceRows& sequence : sequences) {
+    count += cut.tasks(sequence);
+  }
+  Placed* const placed = context.workspace->take<Placed>(count);
+  Placed* end = placed;
+  for (const SequenceRows& sequence : sequences) {
+    end = place_sequence(common, sequence, queries, options, out, end);
+  }
+  GAMELAN_CHECK(end == placed + count, "a sequence has as many tasks as were counted");
+  return {placed, end};
 }
 
 void write_out(const Placed& placed, const HeadLayout& head, std::int64_t out_stride,
@@ -128,25 +161,64 @@ void write_out(const Placed& placed, const HeadLayout& head, std::int64_t out_st
   }
 }
 
-void run_all(const Context& context, const KvLayout& layout, std::vector<Placed>& placed,
+/// A part of a task, or the whole.
+struct Item {
+  const Placed* placed = nullptr;
+  std::int64_t part = 0;
+
+  AttentionTask task() const {
+    AttentionTask task = placed->task;
+    if (placed->states > 1) {
+      task.first_part += part;
+      task.end_part = task.first_part + 1;
+    }
+    return task;
+  }
+};
+
+/// Numbers the tasks' states and lists their parts.
+std::span<Item> list_items(const Context& context, std::span<Placed> placed,
+                           std::int64_t& vectors) {
+  std::int64_t count = 0;
+  vectors = 0;
+  for (Placed& whole : placed) {
+    whole.first_vector = vectors;
+    vectors += whole.states * whole.task.vectors();
+    count += whole.states;
+  }
+  Item* const items = context.workspace->take<Item>(count);
+  Item* next = items;
+  for (const Placed& whole : placed) {
+    for (std::int64_t part = 0; part < whole.states; ++part) {
+      new (next++) Item{&whole, part};
+    }
+  }
+  return {items, next};
+}
+
+void run_item(const Item& item, const HeadLayout& head, const detail::AttentionKernels& kernels,
+              std::int64_t out_stride, float* states, std::byte* scratch) {
+  const Placed& whole = *item.placed;
+  const AttentionTask task = item.task();
+  const std::int64_t size = detail::state_size(head.width);
+  float* const state = states + (whole.first_vector + item.part * task.vectors()) * size;
+  std::fill_n(state, task.vectors() * size, 0.0F);
+  for (std::int64_t vector = 0; vector < task.vectors(); ++vector) {
+    state[vector * size] = -INFINITY;
+  }
+  kernels.run(task, state, scratch);
+  if (whole.states == 1) {
+    write_out(whole, head, out_stride, state);
+  }
+}
+
+void run_all(const Context& context, const KvLayout& layout, std::span<Placed> placed,
              std::int64_t out_stride) {
   const HeadLayout head(layout);
   const detail::AttentionKernels& kernels = detail::attention_kernels(isa_level());
   const std::int64_t size = detail::state_size(head.width);
-  struct Item {
-    std::int64_t placed;
-    std::int64_t part;
-  };
-  std::vector<Item> items;
   std::int64_t vectors = 0;
-  for (std::size_t i = 0; i < placed.size(); ++i) {
-    placed[i].first_vector = vectors;
-    vectors += placed[i].states * placed[i].task.vectors();
-    for (std::int64_t part = 0; part < placed[i].states; ++part) {
-      items.push_back({static_cast<std::int64_t>(i), part});
-    }
-  }
-  const device::Arena::Scope scope(*context.workspace);
+  const std::span<Item> items = list_items(context, placed, vectors);
   auto* const states = context.workspace->take<float>(vectors * size);
   const std::size_t scratch_size = ceil_div(detail::scratch_bytes(layout), 64) * 64;
   auto* const scratch = static_cast<std::byte*>(
@@ -155,22 +227,14 @@ void run_all(const Context& context, const KvLayout& layout, std::vector<Placed>
   context.threads->parallel_for_dynamic(
       count, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
         for (std::int64_t at = begin; at < end; ++at) {
-          const Placed& whole = placed[items[at].placed];
-          AttentionTask task = whole.task;
-          if (whole.states > 1) {
-            task.first_part += items[at].part;
-            task.end_part = task.first_part + 1;
+          // Threads take items in turn: this is about the next one of this thread.
+          const std::int64_t next = at + context.threads->size();
+          if (next < count && items[next].placed->task.vectors() <= detail::kFewVectors) {
+            const AttentionTask task = items[next].task();
+            const std::int64_t first = task.first_part * kPart;
+            detail::fetch_subtiles(task, head, first, first + detail::kGroup);
           }
-          float* const state =
-              states + (whole.first_vector + items[at].part * task.vectors()) * size;
-          std::fill_n(state, task.vectors() * size, 0.0F);
-          for (std::int64_t vector = 0; vector < task.vectors(); ++vector) {
-            state[vector * size] = -INFINITY;
-          }
-          kernels.run(task, state, scratch + scratch_size * thread);
-          if (whole.states == 1) {
-            write_out(whole, head, out_stride, state);
-          }
+          run_item(items[at], head, kernels, out_stride, states, scratch + scratch_size * thread);
         }
       });
   for (const Placed& whole : placed) {
@@ -204,11 +268,9 @@ void attention(const Context& context, tensor::MatrixView<const float> queries,
   common.scale = options.scale;
   common.window = options.window;
   common.cache = cache;
-  std::vector<Placed> placed;
-  for (const SequenceRows& sequence : sequences) {
-    place_sequence(common, sequence, queries, options, out, placed);
-  }
-  run_all(context, layout, placed, out.stride);
+  const device::Arena::Scope scope(*context.workspace);
+  run_all(context, layout, place_all(context, common, sequences, queries, options, out),
+          out.stride);
 }
 
 void attention_packed(const Context& context, tensor::MatrixView<const float> queries,
@@ -220,22 +282,21 @@ void attention_packed(const Context& context, tensor::MatrixView<const float> qu
   cache.layout.kv_heads = heads;
   cache.layout.head_dim = queries.columns / heads;
   const std::int64_t tokens = cache.layout.block_tokens;
-  std::vector<SequenceRows> sequences;
-  std::vector<std::int32_t> table;
-  for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
-    const std::int64_t rows = offsets[i + 1] - offsets[i];
-    sequences.push_back({offsets[i], rows, static_cast<std::int64_t>(table.size()), {}});
-    for (std::int64_t block = 0; block < ceil_div(rows, tokens); ++block) {
-      table.push_back(static_cast<std::int32_t>(table.size()));
-    }
-  }
-  for (SequenceRows& sequence : sequences) {  // the table no longer moves
-    sequence.table = std::span(table).subspan(sequence.position);
-    sequence.position = 0;
-  }
+  const auto count = static_cast<std::int64_t>(offsets.empty() ? 0 : offsets.size() - 1);
+  const std::int64_t most_blocks = ceil_div(queries.rows, tokens) + count;
   const device::Arena::Scope scope(*context.workspace);
-  cache.data = static_cast<std::byte*>(
-      context.workspace->take_bytes(cache.layout.block_bytes() * table.size()));
+  const std::span table(context.workspace->take<std::int32_t>(most_blocks), most_blocks);
+  std::iota(table.begin(), table.end(), 0);
+  const std::span sequences(context.workspace->take<SequenceRows>(count), count);
+  std::int64_t blocks = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t rows = offsets[i + 1] - offsets[i];
+    const std::int64_t own = ceil_div(rows, tokens);
+    new (&sequences[i]) SequenceRows{offsets[i], rows, 0, table.subspan(blocks, own)};
+    blocks += own;
+  }
+  cache.data =
+      static_cast<std::byte*>(context.workspace->take_bytes(cache.layout.block_bytes() * blocks));
   append_kv(context, keys, values, sequences, cache);
   AttentionTask common;
   common.scale = scale;
@@ -243,11 +304,8 @@ void attention_packed(const Context& context, tensor::MatrixView<const float> qu
   common.cache = cache;
   AttentionOptions options;
   options.heads = heads;
-  std::vector<Placed> placed;
-  for (const SequenceRows& sequence : sequences) {
-    place_sequence(common, sequence, queries, options, out, placed);
-  }
-  run_all(context, cache.layout, placed, out.stride);
+  run_all(context, cache.layout, place_all(context, common, sequences, queries, options, out),
+          out.stride);
 }
 
 }  // namespace gamelan::kernels::cpu

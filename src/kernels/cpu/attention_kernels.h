@@ -2,6 +2,7 @@
 
 // What attention.cc, which cuts a step into tasks, and the files of the instruction sets share.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -19,6 +20,9 @@ inline constexpr std::int64_t kGroup = 4;
 /// Subtiles of a part, the unit that decoding gives to a thread: 512 keys, 128 KiB of bf16 at a
 /// head_dim of 64, some 10 us of reading against about 2 us of fork and join.
 inline constexpr std::int64_t kPart = 32;
+/// Up to so many query vectors the cache's reading outweighs the sums: its parts are shared out,
+/// and what is read next is asked for early.
+inline constexpr std::int64_t kFewVectors = 8;
 /// Query vectors of a task: eight blocks of six, whose state stays in the first two caches.
 inline constexpr std::int64_t kMaxVectors = 48;
 
@@ -62,6 +66,40 @@ struct AttentionTask {
 
   std::int64_t vectors() const { return rows * group; }
 };
+
+/// The subtile of a position.
+static inline std::int64_t subtile_of(const AttentionTask& task, const HeadLayout& head,
+                                      std::int64_t position) {
+  const std::int64_t tokens = task.cache.layout.block_tokens;
+  return position / tokens * head.subtiles + position % tokens / kSubtile;
+}
+
+/// The bytes of a task's head in a block of its sequence.
+static inline const std::byte* head_in_block(const AttentionTask& task, const HeadLayout& head,
+                                             std::int64_t block) {
+  return task.cache.data + task.table[block] * static_cast<std::int64_t>(head.block_bytes) +
+         task.kv_head * static_cast<std::int64_t>(head.head_bytes);
+}
+
+/// Asks for keys and values of subtiles first … end - 1, up to the task's last: each lies in a page
+/// of its own, where the hardware does not see the next one coming.
+static inline void fetch_subtiles(const AttentionTask& task, const HeadLayout& head,
+                                  std::int64_t first, std::int64_t end) {
+  end = std::min(end, subtile_of(task, head, task.keys - 1) + 1);
+  const auto fetch = [](const std::byte* from, std::size_t bytes) {
+    for (std::size_t i = 0; i < bytes; i += 64) {
+      __builtin_prefetch(from + i, 0, 2);
+    }
+  };
+  for (std::int64_t at = first; at < end; ++at) {
+    const std::byte* const base = head_in_block(task, head, at / head.subtiles);
+    const auto inner = static_cast<std::size_t>(at % head.subtiles);
+    fetch(base + inner * head.key_bytes, head.key_bytes);
+    fetch(
+        base + static_cast<std::size_t>(head.subtiles) * head.key_bytes + inner * head.value_bytes,
+        head.value_bytes);
+  }
+}
 
 /// A softmax under way, for each query vector: maximum, sum, then `width` weighted sums of values.
 inline std::int64_t state_size(std::int64_t width) {
