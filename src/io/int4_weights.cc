@@ -19,12 +19,16 @@ class Int4Decoder : public WeightDecoder {
 
   std::string_view name() const override { return kInt4StorageName; }
 
-  void read(const WeightView& view, const WeightBlock& block, std::span<float> out) const override {
-    // All groups together have as many bytes as `view.bytes`, so a group's size follows from them.
+  /// A row's bytes are half of its columns and the scales.
+  static std::int64_t group_size(const WeightView& view) {
     const std::int64_t columns = columns_of(view);
     const std::int64_t row_bytes = static_cast<std::int64_t>(view.bytes.size()) / view.shape[0];
-    const std::int64_t groups = (row_bytes - columns / 2) / kScaleBytes;
-    const std::int64_t size = columns / groups;
+    return columns / ((row_bytes - columns / 2) / kScaleBytes);
+  }
+
+  void read(const WeightView& view, const WeightBlock& block, std::span<float> out) const override {
+    const std::int64_t row_bytes = static_cast<std::int64_t>(view.bytes.size()) / view.shape[0];
+    const std::int64_t size = group_size(view);
     float* to = out.data();
     for (std::int64_t r = block.first_row; r < block.first_row + block.rows; ++r) {
       const std::byte* row = view.bytes.data() + r * row_bytes;
@@ -68,6 +72,12 @@ base::Status turn(WeightView& view, const WeightDecoder& decoder) {
 }
 
 }  // namespace
+
+std::optional<std::int64_t> int4_group_size(const WeightView& view) {
+  return dynamic_cast<const Int4Decoder*>(view.decoder) == nullptr
+             ? std::nullopt
+             : std::optional(Int4Decoder::group_size(view));
+}
 
 tensor::Shape int4_shape(const tensor::Shape& matrix, std::int64_t group_size) {
   return {matrix[0], matrix[1] / group_size, kScaleBytes + group_size / 2};

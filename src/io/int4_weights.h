@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,9 @@ struct Int4Coding {
                      std::span<std::uint8_t> codes, std::span<tensor::Float16> scales)>
       encode;
 };
+
+/// Numbers of a row that share a scale in a matrix that is stored so; nullopt for any other.
+std::optional<std::int64_t> int4_group_size(const WeightView& view);
 
 /// Shape of the groups of a matrix [out, in]: [out, in / group_size, 2 + group_size / 2] bytes.
 tensor::Shape int4_shape(const tensor::Shape& matrix, std::int64_t group_size);

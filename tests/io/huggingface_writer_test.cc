@@ -315,6 +315,8 @@ TEST(HuggingFaceWriter, Int4HasAScaleForEachGroup) {
   const WeightView& view = *again.weights.find(name);
   EXPECT_EQ(storage_name_of(view), kInt4StorageName);
   EXPECT_EQ(view.shape, (tensor::Shape{2, 8}));
+  EXPECT_EQ(int4_group_size(view), 4);
+  EXPECT_EQ(int4_group_size(*again.weights.find("model.embed_tokens.weight")), std::nullopt);
   EXPECT_EQ(all_of(view),
             (std::vector<float>{4, -2, 2, 4, -8, 8, 4, -4, 0, 0, 0, 0, 0.5F, -0.5F, 0.25F, 0.25F}));
   std::vector<float> block(4);

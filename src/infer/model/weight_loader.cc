@@ -1,7 +1,9 @@
 #include "infer/model/weight_loader.h"
 
+#include <optional>
 #include <utility>
 
+#include "io/int4_weights.h"
 #include "io/weight_rows.h"
 
 namespace gamelan::infer {
@@ -94,8 +96,14 @@ base::StatusOr<MatrixSource> WeightLoader::block_matrix(std::int64_t layer, std:
 }
 
 base::StatusOr<Projection> WeightLoader::pack(const AssembledMatrix& matrix) const {
+  kernels::cpu::PackOptions options{.scheme = scheme_};
+  // A checkpoint in int4 keeps its codes only in groups of its own size.
+  const std::optional<std::int64_t> stored = io::int4_group_size(matrix.sources.front().weight);
+  if (stored == 64 || stored == 128) {
+    options.group_size = *stored;
+  }
   auto packed = kernels::cpu::PackedLinear::pack(context_, matrix.rows(), matrix.inputs.count,
-                                                 matrix.reader(), {.scheme = scheme_});
+                                                 matrix.reader(), options);
   if (!packed.ok()) {
     const io::WeightView& view = matrix.sources.front().weight;
     return base::annotate(packed.status(), fmt::format("{}: tensor '{}'", view.file, view.name));
