@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "text/tokenizer.h"
@@ -54,19 +55,22 @@ struct Request {
   /// Texts to return; of best_of generated ones, those of the highest mean log-probability. With
   /// beams: the n best beams.
   int n = 1;
-  int best_of = 0;  // 0 = n
-  /// Tokens that end the text. Unset = the model's own; empty = none.
+  int best_of = 0;  ///< 0 = n
+  /// Tokens that end the text, themselves its last one. Unset = the model's own; empty = none.
   std::optional<std::vector<text::TokenId>> end_tokens;
   /// Sequences of tokens that end the text, themselves kept out of it.
   std::vector<std::vector<text::TokenId>> stop_words;
   /// Sequences of tokens that are never completed.
   std::vector<std::vector<text::TokenId>> bad_words;
-  /// Report the log-probability of each token, and of so many alternatives.
+  /// Report the log-probability of each token, and of so many alternatives: the model's own, before
+  /// penalties and temperature.
   bool log_probabilities = false;
   int top_log_probabilities = 0;
   /// Speculative decoding by prompt look-up (Saxena 2023): tokens proposed a step; 0 = off.
   int lookup_tokens = 0;
   int lookup_ngram = 3;
+  /// Speculative decoding by the engine's draft model: tokens proposed a step; 0 = off.
+  int draft_tokens = 0;
 };
 
 enum class FinishReason : std::uint8_t { kNone, kEndToken, kStopWord, kLength, kCancelled, kError };
@@ -89,7 +93,8 @@ struct Event {
   std::vector<float> log_probabilities;
   std::vector<std::vector<TokenAlternative>> alternatives;
   FinishReason finish = FinishReason::kNone;
-  /// Sum of the text's log-probabilities when it ends (beams: its score).
+  /// When the text ends, and log-probabilities were asked for or best_of > n: their sum (beams: the
+  /// score).
   double score = 0.0;
   /// For kError.
   std::string error;

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "infer/engine/request.h"
+#include "tensor/matrix_view.h"
+
+namespace gamelan::infer {
+
+/// A text that beam search has finished or given up extending.
+struct BeamHypothesis {
+  std::vector<text::TokenId> tokens;  // generated ones, an end token included
+  double score = 0.0;                 // sum of log-probabilities / length^length_penalty
+  FinishReason finish = FinishReason::kLength;
+};
+
+/// Beam search of one request, as BeamSearchScorer of transformers 4.x does it, with groups of
+/// beams (Vijayakumar et al. 2016), each with its own finished texts. Knows log-probabilities and
+/// tokens only; the engine keeps the beams' caches. One thread.
+class BeamSearch {
+ public:
+  /// `pad_token` is what transformers counts for a group that is done (diversity penalty).
+  BeamSearch(const BeamOptions& options, std::vector<text::TokenId> end_tokens,
+             text::TokenId pad_token);
+
+  struct Live {
+    /// The beam of the step before that it extends.
+    std::int32_t parent = 0;
+    text::TokenId token = 0;
+    double score = 0.0;  // sum of log-probabilities
+    std::int32_t group = 0;
+  };
+
+  /// Extends the live beams (one at first, `live().size()` later) by a token each.
+  /// `log_probabilities` [beams, vocabulary], processed; is overwritten where groups avoid each
+  /// other. `generated[i]` are the tokens that beam i has so far. REQUIRES: vocabulary >= 2 *
+  /// width.
+  void advance(tensor::MatrixView<float> log_probabilities,
+               std::span<const std::span<const text::TokenId>> generated);
+  /// The beams after advance(), those of a group beside each other; empty when all groups are done.
+  const std::vector<Live>& live() const { return live_; }
+
+  /// The `count` best texts, best first, when nothing is extended any more: groups that are not
+  /// done give their live beams, whose tokens (the last ones included) are `generated`.
+  std::vector<BeamHypothesis> finish(std::span<const std::span<const text::TokenId>> generated,
+                                     int count);
+
+ private:
+  struct Group {
+    std::vector<BeamHypothesis> finished;
+    bool done = false;
+  };
+  struct Candidate {
+    double score = 0.0;
+    std::int32_t beam = 0;
+    text::TokenId token = 0;
+  };
+  void add(Group& group, BeamHypothesis hypothesis) const;
+  bool is_done(const Group& group, double best_score, std::size_t length) const;
+  void avoid(std::span<const text::TokenId> chosen, std::span<float> log_probabilities) const;
+  void advance_group(std::int32_t group, std::span<const std::int32_t> beams,
+                     tensor::MatrixView<float> log_probabilities,
+                     std::span<const std::span<const text::TokenId>> generated,
+                     std::vector<Live>& next);
+  void best_candidates(std::span<const std::int32_t> beams,
+                       tensor::MatrixView<float> log_probabilities);
+
+  BeamOptions options_;
+  std::vector<text::TokenId> end_tokens_;
+  text::TokenId pad_token_;
+  std::size_t group_size_;
+  std::vector<Group> groups_;
+  std::vector<Live> live_;
+  std::vector<Candidate> candidates_;
+  bool begun_ = false;
+};
+
+}  // namespace gamelan::infer
