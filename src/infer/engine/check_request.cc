@@ -45,11 +45,11 @@ base::Status check_lengths(const Request& request, const io::ModelConfig& config
   }
   // The last token is not fed back.
   const auto prompt = static_cast<std::int64_t>(request.prompt.size());
-  if (config.max_positions > 0 && prompt + request.max_new_tokens - 1 > config.max_positions) {
+  const std::int64_t limit = longest_text(config);
+  if (limit > 0 && prompt + request.max_new_tokens - 1 > limit) {
     return base::invalid_argument(
         "max_new_tokens: the model takes {} tokens; a prompt of {} leaves room for {}, got {}",
-        config.max_positions, prompt, std::max<std::int64_t>(config.max_positions - prompt + 1, 0),
-        request.max_new_tokens);
+        limit, prompt, std::max<std::int64_t>(limit - prompt + 1, 0), request.max_new_tokens);
   }
   return base::OkStatus();
 }
@@ -174,14 +174,20 @@ base::Status check_room(const Request& request, const EngineLimits& limits) {
   const std::int64_t blocks = blocks_of(request, limits);
   if (blocks > limits.blocks) {
     return base::invalid_argument(
-        "cache: {} texts of {} + {} tokens need {} blocks of {} tokens, there are {}",
-        texts_of(request), request.prompt.size(), request.max_new_tokens, blocks,
-        limits.block_tokens, limits.blocks);
+        "cache_bytes: {} text{} of {} + {} tokens need {} blocks of {} tokens, there are {}",
+        texts_of(request), texts_of(request) == 1 ? "" : "s", request.prompt.size(),
+        request.max_new_tokens, blocks, limits.block_tokens, limits.blocks);
   }
   return base::OkStatus();
 }
 
 }  // namespace
+
+std::int64_t longest_text(const io::ModelConfig& config) {
+  const bool grows =
+      config.positions == io::Positions::kRope && config.rope.kind == io::RopeKind::kDynamic;
+  return grows ? 0 : config.max_positions;
+}
 
 int texts_of(const Request& request) {
   if (request.beam.width > 1) {

@@ -16,6 +16,10 @@ struct EngineLimits {
   bool has_draft = false;
 };
 
+/// The longest text, prompt included, that the model can run; 0 = no limit. A rotation that is
+/// scaled with the text (dynamic) has none.
+std::int64_t longest_text(const io::ModelConfig& config);
+
 /// The texts that are generated at the same time.
 int texts_of(const Request& request);
 

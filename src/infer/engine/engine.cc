@@ -387,12 +387,12 @@ base::StatusOr<std::unique_ptr<Engine>> Engine::create(CausalModel& model,
           "draft model: expected the model's vocabulary of {} tokens, got {}", ours.vocab_size,
           theirs.vocab_size);
     }
-    if (theirs.max_positions > 0 &&
-        (ours.max_positions == 0 || theirs.max_positions < ours.max_positions)) {
+    const std::int64_t our_limit = longest_text(ours);
+    const std::int64_t their_limit = longest_text(theirs);
+    if (their_limit > 0 && (our_limit == 0 || their_limit < our_limit)) {
       return base::invalid_argument(
           "draft model: expected texts as long as the model's, {}, got at most {} tokens",
-          ours.max_positions == 0 ? "without a limit" : std::to_string(ours.max_positions),
-          theirs.max_positions);
+          our_limit == 0 ? "without a limit" : std::to_string(our_limit), their_limit);
     }
     block_bytes += draft->cache_block_bytes(options.cache);
   }

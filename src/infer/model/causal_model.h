@@ -30,6 +30,8 @@ class CausalModel {
 
   /// Bytes of one block of the cache over all layers of this rank.
   virtual std::size_t cache_block_bytes(const CacheOptions& options) const = 0;
+  /// The type of cache that loses nothing against the weights: what a user gets who names none.
+  virtual tensor::DType natural_cache_dtype() const { return tensor::DType::kBF16; }
   /// Makes the cache; what an earlier one held is gone. kResourceExhausted when there is no memory.
   virtual base::Status create_cache(const CacheOptions& options, std::int64_t blocks) = 0;
 

@@ -24,6 +24,17 @@ kernels::cpu::KvLayout Decoder::layout(const CacheOptions& options) const {
   return {options.dtype, shape_.kv_heads, shape_.head_dim, options.block_tokens};
 }
 
+tensor::DType Decoder::natural_cache_dtype() const {
+  switch (scheme_) {
+    case kernels::WeightScheme::kF32:
+      return tensor::DType::kF32;
+    case kernels::WeightScheme::kF16:
+      return tensor::DType::kF16;
+    default:
+      return tensor::DType::kBF16;
+  }
+}
+
 std::size_t Decoder::cache_block_bytes(const CacheOptions& options) const {
   return layout(options).block_bytes() * static_cast<std::size_t>(partition_.layers.count);
 }

@@ -28,6 +28,7 @@ class Decoder final : public CausalModel {
                                                        const LoadOptions& options);
 
   const io::ModelConfig& config() const override { return files_.config; }
+  tensor::DType natural_cache_dtype() const override;
   std::size_t cache_block_bytes(const CacheOptions& options) const override;
   base::Status create_cache(const CacheOptions& options, std::int64_t blocks) override;
   base::Status forward(const StepPlan& plan, tensor::MatrixView<float> logits) override;

@@ -26,6 +26,7 @@ class ParallelModel final : public CausalModel {
   ParallelModel& operator=(const ParallelModel&) = delete;
 
   const io::ModelConfig& config() const override { return part_->config(); }
+  tensor::DType natural_cache_dtype() const override { return part_->natural_cache_dtype(); }
   std::size_t cache_block_bytes(const CacheOptions& options) const override;
   /// REQUIRES: rank 0, as for forward(). Fails when one of the ranks has no memory.
   base::Status create_cache(const CacheOptions& options, std::int64_t blocks) override;
