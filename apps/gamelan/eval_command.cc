@@ -4,19 +4,21 @@
 
 #include "cli/arguments.h"
 #include "gamelan/commands.h"
+#include "gamelan/eval_lambada.h"
 #include "gamelan/eval_logits.h"
 
 namespace gamelan::apps {
 namespace {
 
 constexpr const char* kUsage = R"(Example:
-  gamelan eval logits --model DIR --input-ids 5,17,3 --out logits.npy
+  gamelan eval lambada --checkpoint-path DIR --dataset-path lambada_test.jsonl
 
 Measures what a model says.
 
 Usage: gamelan eval WHAT [options]
 
 What:
+  lambada  predict the last words of passages (as bloom_lambada.py)
   logits   write a model's logits (or an encoder's hidden states) to a NumPy file
 
 'gamelan eval WHAT --help' explains one.
@@ -26,6 +28,9 @@ What:
 
 int eval_command(const std::vector<std::string>& arguments) {
   const std::string what = arguments.empty() ? "" : arguments.front();
+  if (what == "lambada") {
+    return eval_lambada({arguments.begin() + 1, arguments.end()});
+  }
   if (what == "logits") {
     return eval_logits({arguments.begin() + 1, arguments.end()});
   }
@@ -37,7 +42,9 @@ int eval_command(const std::vector<std::string>& arguments) {
     fmt::print(stderr, "{}", kUsage);
     return cli::kExitUsage;
   }
-  fmt::print(stderr, "gamelan eval: expected logits, got '{}'\nTry 'gamelan eval --help'.\n", what);
+  fmt::print(stderr,
+             "gamelan eval: expected lambada or logits, got '{}'\nTry 'gamelan eval --help'.\n",
+             what);
   return cli::kExitUsage;
 }
 
