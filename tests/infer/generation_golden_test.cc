@@ -1,0 +1,167 @@
+// Against transformers: golden/generation.json by make_generation_golden.py.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "infer/engine/engine.h"
+#include "infer/sampling/logits_processor.h"
+#include "infer/sampling/sampler.h"
+#include "model_fixture.h"
+
+namespace gamelan::infer {
+namespace {
+
+using Json = nlohmann::json;
+using Tokens = std::vector<text::TokenId>;
+
+Json golden(const std::string& part) {
+  std::ifstream file(std::string(GAMELAN_SOURCE_DIR) + "/tests/infer/golden/generation.json");
+  return Json::parse(file).at(part);
+}
+
+TEST(GenerationGolden, LogitsBecomeTheProbabilitiesThatTransformersDrawsFrom) {
+  int cases = 0;
+  for (const Json& one : golden("sampling")) {
+    Request request;
+    SamplingOptions& sampling = request.sampling;
+    sampling.temperature = one["temperature"];
+    sampling.top_k = one["top_k"];
+    sampling.top_p = one["top_p"];
+    sampling.min_p = one["min_p"];
+    sampling.repetition_penalty = one["repetition_penalty"];
+    request.min_new_tokens = one["min_new_tokens"];
+    request.bad_words = one["bad_words"].get<std::vector<Tokens>>();
+    const auto ids = one["input_ids"].get<Tokens>();
+    const std::int64_t prompt = one["prompt_tokens"];
+    TokenCounts counts;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      counts[ids[i]] += static_cast<std::int64_t>(i) < prompt ? 0 : 1;
+    }
+    const Tokens end{2};
+    auto logits = one["logits"].get<std::vector<float>>();
+    process_logits(request, {ids, prompt, &counts, end}, logits);
+    Sampler sampler;
+    std::map<text::TokenId, double> mine;
+    double sum = 0;
+    for (const Candidate& candidate : sampler.candidates(sampling, logits)) {
+      mine[candidate.token] = candidate.weight;
+      sum += candidate.weight;
+    }
+    const auto kept = one["kept"].get<Tokens>();
+    const auto probabilities = one["probabilities"].get<std::vector<double>>();
+    ASSERT_EQ(mine.size(), kept.size()) << one["temperature"] << " case " << cases;
+    std::vector<double> theirs = probabilities;
+    std::vector<double> ours;
+    for (const auto& [token, weight] : mine) {
+      ours.push_back(weight / sum);
+    }
+    std::ranges::sort(theirs);
+    std::ranges::sort(ours);
+    for (std::size_t i = 0; i < kept.size(); ++i) {
+      EXPECT_NEAR(ours[i], theirs[i], 1e-5) << "case " << cases;
+      // Which of several equal ones are kept is chance: every sixth case has such.
+      EXPECT_TRUE(cases % 6 == 5 || mine.contains(kept[i])) << "case " << cases;
+    }
+    ++cases;
+  }
+  EXPECT_EQ(cases, 24);
+}
+
+TEST(GenerationGolden, BeamsAreTransformers) {
+  const testing::TestContext context;
+  for (const Json& one : golden("beams")) {
+    const std::string name = one["model"];
+    const auto model = testing::load_for_test(name, context);
+    ASSERT_NE(model, nullptr);
+    EngineOptions options;
+    options.cache = {tensor::DType::kF32, 4};
+    options.cache_bytes = model->cache_block_bytes(options.cache) * 60;
+    const auto engine = Engine::create(*model, options);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    Request request;
+    request.prompt = one["input_ids"].get<Tokens>();
+    request.max_new_tokens = one["max_new_tokens"];
+    request.end_tokens = Tokens{one["end"]};
+    request.beam.width = one["width"];
+    request.beam.length_penalty = one["length_penalty"];
+    request.beam.early_stopping = one["early_stopping"];
+    request.beam.groups = one["groups"];
+    request.beam.diversity_penalty = one["diversity_penalty"];
+    request.n = request.beam.width;
+    ASSERT_TRUE((*engine)->submit(request).ok());
+    std::vector<Event> texts;
+    while (!(*engine)->idle()) {
+      auto events = (*engine)->step();
+      ASSERT_TRUE(events.ok()) << events.status();
+      texts.insert(texts.end(), events->begin(), events->end());
+    }
+    ASSERT_EQ(texts.size(), one["tokens"].size()) << one;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      EXPECT_EQ(texts[i].tokens, one["tokens"][i].get<Tokens>()) << i << " of " << one;
+      EXPECT_NEAR(texts[i].score, one["scores"][i].get<double>(), 2e-4) << i << " of " << one;
+      EXPECT_EQ(texts[i].index, static_cast<int>(i));
+    }
+    EXPECT_TRUE(texts.back().last);
+  }
+}
+
+TEST(Penalties, PresenceAndFrequencyCountWhatWasGenerated) {
+  Request request;
+  request.sampling.presence_penalty = 0.5;
+  request.sampling.frequency_penalty = 0.25;
+  const Tokens tokens{1, 3, 3};
+  const TokenCounts counts{{1, 0}, {3, 2}};
+  std::vector<float> logits{1, 1, 1, 1};
+  process_logits(request, {tokens, 1, &counts, {}}, logits);
+  EXPECT_EQ(logits, (std::vector<float>{1, 1, 1, 0}));  // 1 - 0.5 - 2 * 0.25
+}
+
+/// The frequencies of many draws against the probabilities: a chi-square test with a fixed seed.
+TEST(Sampler, DrawsWithTheProbabilities) {
+  std::vector<float> logits;
+  for (int i = 0; i < 20; ++i) {
+    logits.push_back(static_cast<float>(std::sin(i * 1.7) * 2));
+  }
+  SamplingOptions options;
+  options.temperature = 1.3;
+  Sampler sampler;
+  std::vector<double> expected(20);
+  double sum = 0;
+  for (const Candidate& candidate : sampler.candidates(options, logits)) {
+    expected[static_cast<std::size_t>(candidate.token)] = candidate.weight;
+    sum += candidate.weight;
+  }
+  std::vector<double> seen(20);
+  constexpr int kDraws = 40000;
+  for (int i = 0; i < kDraws; ++i) {
+    const DrawPlace place{static_cast<std::uint64_t>(i % 7), static_cast<std::uint32_t>(i), 0};
+    ++seen[static_cast<std::size_t>(*sampler.choose(options, place, logits))];
+  }
+  double chi = 0;
+  for (std::size_t i = 0; i < 20; ++i) {
+    const double mean = expected[i] / sum * kDraws;
+    chi += (seen[i] - mean) * (seen[i] - mean) / mean;
+  }
+  EXPECT_LT(chi, 43.8);  // 19 degrees of freedom, p = 0.001
+}
+
+TEST(Sampler, TakesTheLargestAndNothingFromNothing) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float low = -std::numeric_limits<float>::infinity();
+  EXPECT_EQ(largest_logit(std::vector<float>{1, 4, nan, 4}), 1);
+  EXPECT_EQ(largest_logit(std::vector<float>{low, nan}), std::nullopt);
+  SamplingOptions options;
+  options.temperature = 1;
+  EXPECT_EQ(Sampler().choose(options, {}, std::vector<float>{low, low}), std::nullopt);
+  options.top_k = 1;
+  EXPECT_EQ(Sampler().choose(options, {}, std::vector<float>{nan, 1, 3, low}), 2);
+  EXPECT_NEAR(log_sum_exp(std::vector<float>{1000, 1000}), 1000 + std::log(2.0), 1e-9);
+}
+
+}  // namespace
+}  // namespace gamelan::infer

@@ -1,0 +1,130 @@
+"""Writes tests/infer/golden/generation.json: what transformers makes of logits, and the beams that it finds.
+
+    python tests/infer/make_generation_golden.py tests/infer
+
+The file in the tree was made with transformers 5.23 and torch 2.15. Groups of beams have left transformers; `diverse`
+below follows the description of its 4.x BeamSearchScorer, and is checked against transformers for one group.
+"""
+import json
+import sys
+from pathlib import Path
+
+import torch
+import transformers as hf
+from transformers.generation import logits_process as lp
+
+DATA = Path(sys.argv[1]) / "data"
+END = 2
+
+
+def sampling_cases():
+    torch.manual_seed(3)
+    cases = []
+    for i in range(24):
+        logits = torch.randn(1, 40) * 3
+        if i % 6 == 5:
+            logits = logits.round()  # equal ones
+        ids = torch.randint(0, 40, (1, 9))
+        ids[0, -2:] = torch.tensor([7, 8])
+        o = {"temperature": [1.0, 0.7, 1.6][i % 3], "top_k": [0, 5, 17][i // 2 % 3], "top_p": [1.0, 0.9, 0.5][i // 3 % 3],
+             "min_p": [0.0, 0.05][i % 2], "repetition_penalty": [1.0, 1.3, 0.8][i // 4 % 3],
+             "min_new_tokens": [0, 5][i // 5 % 2], "bad_words": [[], [[8, 11], [12], [3, 8, 14], [8, 7, 9]]][i % 2]}
+        steps = []
+        if o["repetition_penalty"] != 1:
+            steps.append(lp.RepetitionPenaltyLogitsProcessor(o["repetition_penalty"]))
+        if o["bad_words"]:
+            steps.append(lp.NoBadWordsLogitsProcessor(o["bad_words"], eos_token_id=torch.tensor([END])))
+        if o["min_new_tokens"]:
+            steps.append(lp.MinNewTokensLengthLogitsProcessor(6, o["min_new_tokens"], torch.tensor([END])))
+        if o["temperature"] != 1:
+            steps.append(lp.TemperatureLogitsWarper(o["temperature"]))
+        if o["top_k"]:
+            steps.append(lp.TopKLogitsWarper(o["top_k"]))
+        if o["top_p"] < 1:
+            steps.append(lp.TopPLogitsWarper(o["top_p"]))
+        if o["min_p"]:
+            steps.append(lp.MinPLogitsWarper(o["min_p"]))
+        scores = lp.LogitsProcessorList(steps)(ids, logits.clone())
+        kept = torch.isfinite(scores[0]).nonzero()[:, 0]
+        cases.append({**o, "input_ids": ids[0].tolist(), "prompt_tokens": 6, "logits": logits[0].tolist(),
+                      "kept": kept.tolist(), "probabilities": scores.softmax(-1)[0, kept].tolist()})
+    return cases
+
+
+def diverse(model, prompt, width, groups, new_tokens, penalty, diversity, early, end):
+    size = width // groups
+    beams = [[([], 0.0)] + [([], -1e9)] * (size - 1) for _ in range(groups)]
+    done, finished = [False] * groups, [[] for _ in range(groups)]
+    for length in range(1, new_tokens + 1):
+        chosen = []
+        for g in range(groups):
+            if done[g]:
+                chosen += [end] * size  # what pads, when nothing is set
+                continue
+            with torch.no_grad():
+                rows = model(torch.tensor([prompt + t for t, _ in beams[g]])).logits[:, -1].log_softmax(-1)
+            for token in chosen:
+                rows[:, token] -= diversity
+            rows = rows + torch.tensor([s for _, s in beams[g]])[:, None]
+            best = rows.flatten().topk(2 * size)
+            following = []
+            for rank, (score, place) in enumerate(zip(best.values.tolist(), best.indices.tolist())):
+                tokens = beams[g][place // rows.shape[1]][0] + [place % rows.shape[1]]
+                if tokens[-1] == end:
+                    if rank < size:
+                        finished[g].append((score / length**penalty, tokens))
+                        if len(finished[g]) > size:
+                            finished[g].remove(min(finished[g], key=lambda f: f[0]))
+                elif len(following) < size:
+                    following.append((tokens, score))
+            beams[g] = following
+            chosen += [t[-1] for t, _ in following]
+            if len(finished[g]) == size:
+                worst = min(f[0] for f in finished[g])
+                done[g] = early or worst >= best.values.max().item() / length**penalty
+        if all(done):
+            break
+    for g in range(groups):
+        if not done[g]:
+            for tokens, score in beams[g]:
+                finished[g].append((score / len(tokens)**penalty, tokens))
+                if len(finished[g]) > size:
+                    finished[g].remove(min(finished[g], key=lambda f: f[0]))
+    return sorted((f for g in finished for f in g), key=lambda f: -f[0])
+
+
+def beam_cases():
+    cases = []
+    for name in ("llama", "gpt2", "bloom_5_heads", "qwen2"):
+        model = hf.AutoModelForCausalLM.from_pretrained(DATA / name, dtype=torch.float32).eval()
+        model.generation_config = hf.GenerationConfig()
+        prompt = json.loads((DATA / name / "expected.json").read_text())["input_ids"]
+        # An end token that the model does say now and then.
+        with torch.no_grad():
+            end = int(model(torch.tensor([prompt])).logits[0, -1].topk(3).indices[2])
+        for width, penalty, early, groups, diversity in ((2, 1.0, False, 1, 0.0), (4, 1.0, False, 1, 0.0),
+                                                         (3, 0.0, True, 1, 0.0), (4, 2.0, False, 1, 0.0),
+                                                         (4, 1.0, True, 2, 0.5), (6, 1.0, False, 3, 1.5),
+                                                         (4, 0.5, False, 4, 0.7)):
+            best = diverse(model, prompt, width, groups, 12, penalty, diversity, early, end)
+            if groups == 1:
+                out = model.generate(torch.tensor([prompt]), num_beams=width, length_penalty=penalty, max_new_tokens=12,
+                                     early_stopping=early, do_sample=False, num_return_sequences=width, eos_token_id=end,
+                                     pad_token_id=end, return_dict_in_generate=True, output_scores=True)
+                theirs = []
+                for row, score in zip(out.sequences.tolist(), out.sequences_scores.tolist()):
+                    tokens = row[len(prompt):]
+                    theirs.append((score, tokens[:tokens.index(end) + 1] if end in tokens else tokens))
+                if [t for _, t in theirs] != [t for _, t in best]:
+                    print("differs from transformers", name, width, penalty, early)
+                best = theirs
+            cases.append({"model": name, "input_ids": prompt, "end": end, "width": width, "length_penalty": penalty,
+                          "early_stopping": early, "groups": groups, "diversity_penalty": diversity,
+                          "max_new_tokens": 12, "tokens": [t for _, t in best],
+                          "scores": [s for s, _ in best]})
+    return cases
+
+
+out = {"sampling": sampling_cases(), "beams": beam_cases()}
+(Path(sys.argv[1]) / "golden/generation.json").write_text(
+    "{" + ",\n".join(f'"{k}": [\n' + ",\n".join(json.dumps(c) for c in v) + "\n]" for k, v in out.items()) + "}\n")
