@@ -1,4 +1,6 @@
 // Typed reads of io/gguf_file.h.
+#include <cmath>
+
 #include "io/gguf_file.h"
 #include "text/utf8.h"
 
@@ -64,7 +66,11 @@ std::optional<std::int64_t> GgufReader::optional_integer(std::string_view key, s
 }
 
 double GgufReader::number(std::string_view key, std::optional<double> fallback) {
-  const auto* const value = get<double>(key, "a number", !fallback.has_value());
+  const auto* const value = get<double>(key, "a finite number", !fallback.has_value());
+  if (value != nullptr && !std::isfinite(*value)) {
+    fail(key, "a finite number", describe(*value));
+    return fallback.value_or(0);
+  }
   return value == nullptr ? fallback.value_or(0) : *value;
 }
 

@@ -169,12 +169,22 @@ TEST(Gguf, ByteLevelTokenizersAreThoseOfTokenizerJson) {
     const auto inside = load_tokenizer(data(std::string("gguf/") + name + ".gguf"));
     ASSERT_TRUE(inside.ok()) << inside.status();
     std::ifstream in(data(std::string("tokenizers/") + name + ".json"));
-    for (const json& expected : json::parse(in)["cases"]) {
-      const auto ids = (*inside)->encode(expected["text"].get<std::string>(), false);
+    const json golden = json::parse(in);
+    int compared = 0;
+    for (const json& expected : golden["cases"]) {
+      const std::string text = expected["text"];
+      // These two added tokens take white space, or stand for whole words only: the format has no
+      // place for that.
+      if (text.find("<mask>") != text.npos || text.find("word") != text.npos) {
+        continue;
+      }
+      ++compared;
+      const auto ids = (*inside)->encode(text, false);
       EXPECT_EQ(ids, expected["plain"].get<std::vector<text::TokenId>>()) << expected["text"];
       EXPECT_EQ((*inside)->decode(expected["ids"].get<std::vector<text::TokenId>>(), false),
                 expected["decoded"].get<std::string>());
     }
+    EXPECT_GE(compared, 27);
   }
 }
 
@@ -334,6 +344,16 @@ TEST(Gguf, WhatIsNotKnownIsNamed) {
               HasSubstr("unknown pre-tokenizer 'qwenX'; known are gpt-2, olmo"));
   const auto none = parse_gguf_tokenizer(bytes_of(contents(data("gguf/quants.gguf"))), "m.gguf");
   EXPECT_THAT(std::string(base::message(none.status())), HasSubstr("it holds no tokenizer"));
+}
+
+TEST(Gguf, NumbersAreFinite) {
+  std::string bytes = contents(data("gguf/gpt2.gguf"));
+  const std::string_view key = "gpt2.attention.layer_norm_epsilon";
+  const std::uint32_t not_a_number = 0x7FC00000;
+  std::memcpy(bytes.data() + bytes.find(key) + key.size() + 4, &not_a_number, 4);
+  const auto model = parse_gguf(bytes_of(bytes), "m.gguf");
+  EXPECT_THAT(std::string(base::message(model.status())),
+              HasSubstr("'gpt2.attention.layer_norm_epsilon': expected a finite number, got nan"));
 }
 
 TEST(Gguf, EveryTruncationIsRefused) {
