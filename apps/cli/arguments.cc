@@ -93,6 +93,17 @@ std::optional<std::string> closest(std::string_view word,
   return best;
 }
 
+std::vector<std::string> replace_names(std::vector<std::string> arguments,
+                                       const std::map<std::string, std::string>& names) {
+  for (std::string& argument : arguments) {
+    const std::size_t equal = argument.find('=');
+    if (const auto found = names.find(argument.substr(0, equal)); found != names.end()) {
+      argument = found->second + (equal == std::string::npos ? "" : argument.substr(equal));
+    }
+  }
+  return arguments;
+}
+
 int usage_error(const CLI::App& app, std::string_view message) {
   fmt::print(stderr, "{}: {}\n", app.get_name(), message);
   fmt::print(stderr, "Try '{} --help'.\n", app.get_name());

@@ -4,6 +4,7 @@
 // unknown options, and the exit codes that all verbs share.
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +31,11 @@ void describe(CLI::App& app, const std::string& example, const std::string& what
 /// goes there untouched.
 std::optional<int> parse(CLI::App& app, const std::vector<std::string>& arguments,
                          std::vector<std::string>* rest = nullptr);
+
+/// Replaces names that CLI11 does not know, such as short ones of several letters ("-tp 2",
+/// "-tp=2"), by the names that they stand for.
+std::vector<std::string> replace_names(std::vector<std::string> arguments,
+                                       const std::map<std::string, std::string>& names);
 
 /// Prints "verb: message" and where to find help; returns kExitUsage.
 int usage_error(const CLI::App& app, std::string_view message);

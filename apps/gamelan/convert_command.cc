@@ -11,18 +11,9 @@
 namespace gamelan::apps {
 namespace {
 
-/// The original converter's short names of several letters, which CLI11 has not.
-std::vector<std::string> with_long_names(std::vector<std::string> arguments) {
-  const std::map<std::string, std::string> names = {{"-tp", "--tensor-para-size"},
-                                                    {"-dt", "--data-type"}};
-  for (std::string& argument : arguments) {
-    const std::size_t equal = argument.find('=');
-    if (const auto found = names.find(argument.substr(0, equal)); found != names.end()) {
-      argument = found->second + (equal == std::string::npos ? "" : argument.substr(equal));
-    }
-  }
-  return arguments;
-}
+/// The original converter's short names of several letters.
+const std::map<std::string, std::string> kShortNames = {{"-tp", "--tensor-para-size"},
+                                                        {"-dt", "--data-type"}};
 
 const std::map<std::string, tensor::DType>& type_names() {
   static const std::map<std::string, tensor::DType> names = {
@@ -105,7 +96,7 @@ int convert_command(const std::vector<std::string>& arguments) {
                 "  gamelan convert --to huggingface -i stories15M.bin -o stories15M --dtype bf16\n"
                 "  gamelan convert --to huggingface -i bloom-560m -o bloom-int8 --quantize int8");
   add_options(app, options, type);
-  if (const auto exit_code = cli::parse(app, with_long_names(arguments))) {
+  if (const auto exit_code = cli::parse(app, cli::replace_names(arguments, kShortNames))) {
     return *exit_code;
   }
   if (!type.empty()) {

@@ -14,6 +14,7 @@
 #include "cli/arguments.h"
 #include "device/cpu.h"
 #include "gamelan/commands.h"
+#include "kernels/cpu/isa.h"
 #include "launch/options.h"
 
 namespace gamelan::apps {
@@ -103,7 +104,8 @@ Json report() {
   all["would_use"] = {
       {"nproc_per_node_auto",
        all["gpus"].get<int>() > 0 ? all["gpus"].get<int>() : all["cpu"]["usable"].get<int>()},
-      {"backend", "cpu"}};
+      {"backend", "cpu"},
+      {"kernels", kernels::cpu::name_of(kernels::cpu::isa_level())}};
   return all;
 }
 
@@ -137,8 +139,9 @@ void print_text(const Json& all) {
   const std::string train = all["gamelan_train"].get<std::string>();
   fmt::print("gamelan-train  {}\n",
              train.empty() ? "not beside this program: 'gamelan train' will not work" : train);
-  fmt::print("would use      backend {}, {} process{} for --nproc-per-node auto\n",
+  fmt::print("would use      backend {}, kernels for {}, {} process{} for --nproc-per-node auto\n",
              all["would_use"]["backend"].get<std::string>(),
+             all["would_use"]["kernels"].get<std::string>(),
              all["would_use"]["nproc_per_node_auto"].get<int>(),
              all["would_use"]["nproc_per_node_auto"].get<int>() == 1 ? "" : "es");
 }

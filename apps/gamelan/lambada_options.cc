@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <map>
+#include <utility>
 
 #include "kernels/weight_scheme.h"
 
@@ -72,15 +72,8 @@ void add_lambada_options(CLI::App& app, LambadaOptions& o) {
 }
 
 std::vector<std::string> with_lambada_names(std::vector<std::string> arguments) {
-  const std::map<std::string, std::string> names = {{"-tp", "--tensor-para-size"},
-                                                    {"-pp", "--pipeline-para-size"}};
-  for (std::string& argument : arguments) {
-    const std::size_t equal = argument.find('=');
-    if (const auto found = names.find(argument.substr(0, equal)); found != names.end()) {
-      argument = found->second + (equal == std::string::npos ? "" : argument.substr(equal));
-    }
-  }
-  return arguments;
+  return cli::replace_names(std::move(arguments),
+                            {{"-tp", "--tensor-para-size"}, {"-pp", "--pipeline-para-size"}});
 }
 
 base::Status settle(const CLI::App& app, LambadaOptions& o) {

@@ -48,9 +48,9 @@ std::string usage() {
       "\n"
       "Verbs:\n";
   for (const Verb& verb : kVerbs) {
-    text += fmt::format("  {:<9}{}\n", verb.name, verb.what);
+    text += fmt::format("  {:<10}{}\n", verb.name, verb.what);
   }
-  return text + "  help     this text\n\n'gamelan VERB --help' explains a verb.\n";
+  return text + "  help      this text\n\n'gamelan VERB --help' explains a verb.\n";
 }
 
 int unknown_verb(const std::string& name) {

@@ -109,6 +109,8 @@ TEST(CommandLineTest, DoctorSpeaksJson) {
   EXPECT_GT(report["memory"]["total_bytes"].get<long long>(), 1 << 20);
   EXPECT_TRUE(report["cpu"]["features"].contains("avx2"));
   EXPECT_TRUE(report["libraries"].contains("fmt"));
+  EXPECT_THAT(report["would_use"]["kernels"].get<std::string>(),
+              ::testing::AnyOf("scalar", "avx2", "avx512", "avx512_bf16", "amx"));
   EXPECT_THAT(run_gamelan({"doctor"}).output, HasSubstr("gamelan-train"));
 }
 
