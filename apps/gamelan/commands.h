@@ -14,6 +14,7 @@ int classify_command(const std::vector<std::string>& arguments);
 int embed_command(const std::vector<std::string>& arguments);
 int convert_command(const std::vector<std::string>& arguments);
 int tokenize_command(const std::vector<std::string>& arguments);
+int bench_command(const std::vector<std::string>& arguments);
 int generate_command(const std::vector<std::string>& arguments);
 int train_command(const std::vector<std::string>& arguments);
 

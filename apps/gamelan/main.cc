@@ -26,6 +26,7 @@ constexpr std::array kVerbs = {
          apps::run_command},
     Verb{"train", "train a model (runs gamelan-train)", apps::train_command},
     Verb{"generate", "continue a text with a model", apps::generate_command},
+    Verb{"bench", "measure how fast a model runs on this machine", apps::bench_command},
     Verb{"eval", "measure what a model says", apps::eval_command},
     Verb{"embed", "turn texts into vectors with a BERT folder", apps::embed_command},
     Verb{"classify", "classify texts with a BERT folder", apps::classify_command},

@@ -34,6 +34,7 @@ class FakeModel final : public CausalModel {
   base::Status create_cache(const CacheOptions& options, std::int64_t blocks) override;
   base::Status forward(const StepPlan& plan, tensor::MatrixView<float> logits) override;
   std::size_t weight_bytes() const override { return 0; }
+  kernels::WeightScheme scheme() const override { return kernels::WeightScheme::kF32; }
   std::string description() const override { return "fake"; }
 
   /// The logits that follow `tokens`.

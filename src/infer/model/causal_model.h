@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "infer/model/step_plan.h"
 #include "io/model_config.h"
+#include "kernels/weight_scheme.h"
 #include "tensor/dtype.h"
 #include "tensor/matrix_view.h"
 
@@ -44,6 +45,8 @@ class CausalModel {
 
   /// Bytes of the weights that a step reads, embeddings that are only looked up apart.
   virtual std::size_t weight_bytes() const = 0;
+  /// What the products of a step are computed in.
+  virtual kernels::WeightScheme scheme() const = 0;
   /// "bf16 on the CPU, 2 threads", for reports.
   virtual std::string description() const = 0;
 };

@@ -33,6 +33,7 @@ class Decoder final : public CausalModel {
   base::Status create_cache(const CacheOptions& options, std::int64_t blocks) override;
   base::Status forward(const StepPlan& plan, tensor::MatrixView<float> logits) override;
   std::size_t weight_bytes() const override;
+  kernels::WeightScheme scheme() const override { return scheme_; }
   std::string description() const override;
 
   /// What forward() refuses, on every rank alike.

@@ -33,6 +33,7 @@ class ParallelModel final : public CausalModel {
   base::Status forward(const StepPlan& plan, tensor::MatrixView<float> logits) override;
   /// This rank's.
   std::size_t weight_bytes() const override { return part_->weight_bytes(); }
+  kernels::WeightScheme scheme() const override { return part_->scheme(); }
   std::string description() const override { return part_->description(); }
 
   bool leads() const;

@@ -1,0 +1,52 @@
+// `gamelan bench` as a user runs it: every figure is there and holds together.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/launch/launched.h"
+
+namespace gamelan::testing {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+constexpr const char* kModel = GAMELAN_SOURCE_DIR "/tests/infer/data/bloom_5_heads";
+
+TEST(BenchCommand, ReportsPrefillAndDecodeBesideTheMachine) {
+  const Result result =
+      run_gamelan({"bench", "--model", kModel, "--prompt-tokens", "40", "--decode-tokens", "3",
+                   "--contexts", "8", "--batch-sizes", "1,3", "--rounds", "1", "--threads", "1",
+                   "--max-num-batched-tokens", "16", "--json"});
+  ASSERT_EQ(result.exit, 0) << result.errors;
+  const json figures = json::parse(result.output).at("figures");
+  ASSERT_EQ(figures.size(), 3U);
+  EXPECT_EQ(figures[0]["what"], "prefill");
+  EXPECT_GT(figures[0]["tokens_per_second"], 0);
+  EXPECT_GT(figures[0]["products_alone_tokens_per_second"], 0);
+  EXPECT_NEAR(
+      figures[0]["gflops"].get<double>() / figures[0]["products_alone_gflops"].get<double>(),
+      figures[0]["fraction_of_products"].get<double>(), 1e-9);
+  for (int i = 1; i <= 2; ++i) {
+    const json& decode = figures[static_cast<std::size_t>(i)];
+    EXPECT_EQ(decode["what"], "decode");
+    EXPECT_EQ(decode["batch"], i == 1 ? 1 : 3);
+    EXPECT_GT(decode["weight_bytes_per_step"], 0);
+    EXPECT_GT(decode["cache_bytes_per_step"], 0);
+    EXPECT_GT(decode["read_bandwidth"], 0.1);
+    EXPECT_GT(decode["fraction_of_bandwidth"], 0);
+  }
+  // Three texts read three times the cache of one.
+  EXPECT_NEAR(figures[2]["cache_bytes_per_step"].get<double>(),
+              3 * figures[1]["cache_bytes_per_step"].get<double>(), 1);
+}
+
+TEST(BenchCommand, SaysWhatDoesNotFit) {
+  const Result result = run_gamelan({"bench", "--model", kModel, "--contexts", "100000",
+                                     "--prompt-tokens", "4", "--kv-cache-memory", "1MiB"});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.errors, HasSubstr("blocks"));
+}
+
+}  // namespace
+}  // namespace gamelan::testing
