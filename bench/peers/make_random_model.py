@@ -11,6 +11,7 @@ import argparse
 import shutil
 from pathlib import Path
 
+import tokenizers
 import torch
 import transformers
 
@@ -26,6 +27,16 @@ def config_of(a):
                                     num_attention_heads=a.heads, num_key_value_heads=a.kv_heads or a.heads,
                                     intermediate_size=a.intermediate_size or 4 * a.hidden_size,
                                     max_position_embeddings=2048, bos_token_id=None, eos_token_id=None)
+
+
+def save_tokenizer(source, out):
+    """A folder's tokenizer.json, or one made of vocab.json and merges.txt, whatever stands in front of their names."""
+    if (source / "tokenizer.json").exists():
+        shutil.copy(source / "tokenizer.json", out)
+        return
+    vocabulary, merges = (next(source.glob("*" + name)) for name in ("vocab.json", "merges.txt"))
+    tokenizer = tokenizers.ByteLevelBPETokenizer(str(vocabulary), str(merges))
+    tokenizer.save(str(out / "tokenizer.json"))
 
 
 def main():
@@ -48,11 +59,7 @@ def main():
     model.to(getattr(torch, a.dtype)).save_pretrained(a.out)
     (a.out / "generation_config.json").unlink(missing_ok=True)
     if a.tokenizer_path:
-        for source in a.tokenizer_path.iterdir():
-            for name in ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"):
-                # GPT-2's files are often called gpt2-vocab.json and gpt2-merges.txt.
-                if source.name == name or source.name.endswith("-" + name):
-                    shutil.copy(source, a.out / name)
+        save_tokenizer(a.tokenizer_path, a.out)
     print(f"{a.out}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, random")
 
 
