@@ -37,8 +37,8 @@ constexpr std::size_t kBlock = 1024;
 /// How elements of type T are accumulated.
 template <class T>
 struct Element {
-  using Acc =
-      std::conditional_t<std::is_integral_v<T>, std::make_unsigned<T>, std::type_identity<T>>::type;
+  using Acc = typename std::conditional_t<std::is_integral_v<T>, std::make_unsigned<T>,
+                                          std::type_identity<T>>::type;
   static Acc load(T value) { return static_cast<Acc>(value); }
   static T store(Acc value) { return static_cast<T>(value); }
 };
@@ -112,7 +112,7 @@ struct Min {
   template <class A>
   static A combine(A a, A b) {
     if constexpr (std::is_floating_point_v<A>) {
-      return (a < b) | (a != a) ? a : b;
+      return ((a < b) | (a != a)) ? a : b;
     } else {
       return a < b ? a : b;
     }
@@ -122,7 +122,7 @@ struct Max {
   template <class A>
   static A combine(A a, A b) {
     if constexpr (std::is_floating_point_v<A>) {
-      return (a > b) | (a != a) ? a : b;
+      return ((a > b) | (a != a)) ? a : b;
     } else {
       return a > b ? a : b;
     }
