@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 
 #include "base/status.h"
 #include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/row_kernels.h"
 
 namespace gamelan::kernels::cpu {
 namespace {
@@ -40,25 +40,16 @@ void write(const Slot& slot, const float* key, const float* value, Convert&& con
   }
 }
 
-/// As tensor::to_bfloat16, without a branch: the loop becomes one over vectors.
-void round_to_bf16(const float* from, std::int64_t count, std::uint16_t* to) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto bits = std::bit_cast<std::uint32_t>(from[i]);
-    const std::uint32_t rounded = (bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16;
-    const bool nan = (bits & 0x7FFFFFFFU) > 0x7F800000U;
-    to[i] = static_cast<std::uint16_t>(nan ? (bits >> 16 | 0x40U) : rounded);
-  }
-}
-
 /// So many numbers are rounded at once.
 constexpr std::int64_t kChunk = 64;
 
-void write_bf16_key(const Slot& slot, const float* key) {
+void write_bf16_key(const detail::RowKernels& kernels, const Slot& slot, const float* key) {
   auto* const keys = reinterpret_cast<std::uint32_t*>(slot.keys()) + slot.lane;
   for (std::int64_t first = 0; first < slot.head_dim; first += kChunk) {
-    std::uint16_t halves[kChunk] = {};
+    std::uint16_t halves[kChunk];
     const std::int64_t count = std::min(kChunk, slot.head_dim - first);
-    round_to_bf16(key + first, count, halves);
+    halves[(count - 1) / 2 * 2 + 1] = 0;  // the second of the last pair, where there is none
+    kernels.round_bf16(key + first, count, halves);
     for (std::int64_t i = 0; i < count; i += 2) {
       std::memcpy(keys + (first + i) / 2 * kSubtile, halves + i, sizeof(std::uint32_t));
     }
@@ -67,26 +58,26 @@ void write_bf16_key(const Slot& slot, const float* key) {
 
 /// `next`: the value of the token after an even one, which shares its words; null when it comes
 /// later, or is not an even one's.
-void write_bf16_value(const Slot& slot, const float* value, const float* next) {
+void write_bf16_value(const detail::RowKernels& kernels, const Slot& slot, const float* value,
+                      const float* next) {
   auto* const words =
       reinterpret_cast<std::uint32_t*>(slot.values()) + slot.lane / 2 * slot.head.width;
-  for (std::int64_t first = 0; first < slot.head.width; first += kChunk) {
-    std::uint16_t own[kChunk] = {};
-    std::uint16_t other[kChunk] = {};
-    const std::int64_t width = std::min(kChunk, slot.head.width - first);
-    const std::int64_t count = std::clamp(slot.head_dim - first, std::int64_t{0}, kChunk);
-    round_to_bf16(value + first, count, own);
-    if (next != nullptr) {
-      round_to_bf16(next + first, count, other);
-      for (std::int64_t i = 0; i < width; ++i) {
-        words[first + i] = own[i] | std::uint32_t{other[i]} << 16;
-      }
-    } else {
-      auto* const halves = reinterpret_cast<std::uint16_t*>(words + first) + slot.lane % 2;
-      for (std::int64_t i = 0; i < width; ++i) {
-        halves[2 * i] = own[i];
-      }
+  auto* const halves = reinterpret_cast<std::uint16_t*>(words) + slot.lane % 2;
+  if (next != nullptr) {
+    kernels.pair_bf16(value, next, slot.head_dim, words);
+    std::fill(words + slot.head_dim, words + slot.head.width, 0U);
+    return;
+  }
+  for (std::int64_t first = 0; first < slot.head_dim; first += kChunk) {
+    std::uint16_t own[kChunk];
+    const std::int64_t count = std::min(kChunk, slot.head_dim - first);
+    kernels.round_bf16(value + first, count, own);
+    for (std::int64_t i = 0; i < count; ++i) {
+      halves[2 * (first + i)] = own[i];
     }
+  }
+  for (std::int64_t i = slot.head_dim; i < slot.head.width; ++i) {
+    halves[2 * i] = 0;
   }
 }
 
@@ -127,18 +118,19 @@ void write_slot(DType dtype, const Slot& slot, const float* key, const float* va
   }
 }
 
-/// One head of a sequence's rows. Keys and values [rows, head_dim] begin at row first_row.
-void append_head(const SequenceRows& rows, tensor::MatrixView<const float> keys,
-                 tensor::MatrixView<const float> values, std::int64_t kv_head,
-                 const HeadLayout& head, const KvBlocks& cache) {
+/// Rows begin … end - 1 of a sequence, which lie in one subtile, of one head. Keys and values
+/// [rows, head_dim] begin at row first_row.
+void append_head(const SequenceRows& rows, std::int64_t begin, std::int64_t end,
+                 tensor::MatrixView<const float> keys, tensor::MatrixView<const float> values,
+                 std::int64_t kv_head, const HeadLayout& head, const KvBlocks& cache) {
   const KvLayout& layout = cache.layout;
   const std::int64_t column = kv_head * layout.head_dim;
-  for (std::int64_t i = 0; i < rows.rows; ++i) {
-    const std::int64_t position = rows.position + i;
-    const std::int64_t block = rows.table[position / layout.block_tokens];
-    const std::int64_t inner = position % layout.block_tokens;
-    std::byte* const base = cache.data + block * static_cast<std::int64_t>(head.block_bytes) +
-                            kv_head * static_cast<std::int64_t>(head.head_bytes);
+  const detail::RowKernels& kernels = detail::row_kernels();
+  const std::int64_t block = rows.table[(rows.position + begin) / layout.block_tokens];
+  std::byte* const base = cache.data + block * static_cast<std::int64_t>(head.block_bytes) +
+                          kv_head * static_cast<std::int64_t>(head.head_bytes);
+  for (std::int64_t i = begin; i < end; ++i) {
+    const std::int64_t inner = (rows.position + i) % layout.block_tokens;
     const Slot slot{head, base, inner / kSubtile, inner % kSubtile, layout.head_dim};
     const float* const key = keys.row(rows.first_row + i) + column;
     const float* const value = values.row(rows.first_row + i) + column;
@@ -146,14 +138,42 @@ void append_head(const SequenceRows& rows, tensor::MatrixView<const float> keys,
       write_slot(layout.dtype, slot, key, value);
       continue;
     }
-    write_bf16_key(slot, key);
+    write_bf16_key(kernels, slot, key);
     const bool second = inner % 2 == 1;
-    const bool pair = !second && i + 1 < rows.rows && inner + 1 < layout.block_tokens;
-    if (!second || i == 0) {  // else the first of the pair has brought this one along
-      write_bf16_value(slot, value, pair ? value + values.stride : nullptr);
+    if (!second || i == begin) {  // else the first of the pair has brought this one along
+      write_bf16_value(kernels, slot, value,
+                       !second && i + 1 < end ? value + values.stride : nullptr);
     }
   }
 }
+
+/// The subtiles that a sequence's rows reach, one after the other.
+struct Reach {
+  Reach(const SequenceRows& rows, const KvLayout& layout, const HeadLayout& head)
+      : tokens(layout.block_tokens),
+        subtiles(head.subtiles),
+        position(rows.position),
+        rows(rows.rows),
+        first(subtile_of(position)),
+        count(rows.rows == 0 ? 0 : subtile_of(position + rows.rows - 1) - first + 1) {}
+
+  std::int64_t subtile_of(std::int64_t at) const {
+    return at / tokens * subtiles + at % tokens / kSubtile;
+  }
+  /// The first row of the i-th subtile; the end for i = count.
+  std::int64_t begin_of(std::int64_t i) const {
+    const std::int64_t subtile = first + i;
+    const std::int64_t start = subtile / subtiles * tokens + subtile % subtiles * kSubtile;
+    return std::clamp(start - position, std::int64_t{0}, rows);
+  }
+
+  std::int64_t tokens;
+  std::int64_t subtiles;  // of a block
+  std::int64_t position;
+  std::int64_t rows;
+  std::int64_t first;
+  std::int64_t count;
+};
 
 }  // namespace
 
@@ -165,13 +185,24 @@ void append_kv(const Context& context, tensor::MatrixView<const float> keys,
   const std::int64_t columns = layout.kv_heads * layout.head_dim;
   GAMELAN_CHECK(keys.columns == columns && values.columns == columns,
                 "keys and values have kv_heads * head_dim columns");
-  const auto items = static_cast<std::int64_t>(sequences.size()) * layout.kv_heads;
-  // Tokens of a head share cache lines, heads do not: one thread writes all of a head's.
+  std::int64_t items = 0;
+  for (const SequenceRows& rows : sequences) {
+    items += Reach(rows, layout, head).count * layout.kv_heads;
+  }
+  // Tokens of a subtile share cache lines: one thread writes all of a head's. Heads follow each
+  // other, so that a thread reads whole rows where there are many.
   context.threads->parallel_for(items, 1, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t item = begin; item < end; ++item) {
-      const SequenceRows& rows = sequences[item / layout.kv_heads];
-      const std::int64_t kv_head = item % layout.kv_heads;
-      append_head(rows, keys, values, kv_head, head, cache);
+    std::int64_t before = 0;
+    for (const SequenceRows& rows : sequences) {
+      const Reach reach(rows, layout, head);
+      const std::int64_t own = reach.count * layout.kv_heads;
+      for (std::int64_t item = std::max(begin - before, std::int64_t{0});
+           item < std::min(end - before, own); ++item) {
+        const std::int64_t at = item / layout.kv_heads;
+        append_head(rows, reach.begin_of(at), reach.begin_of(at + 1), keys, values,
+                    item % layout.kv_heads, head, cache);
+      }
+      before += own;
     }
   });
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/status.h"
+#include "kernels/cpu/row_kernels.h"
 
 namespace gamelan::kernels::cpu {
 namespace {
@@ -28,22 +29,15 @@ void check_shapes(const tensor::MatrixView<const float>& x, const tensor::Matrix
 
 void add(const Context& context, tensor::MatrixView<const float> x, tensor::MatrixView<float> y) {
   check_shapes(x, y);
-  for_each_row(context, y.rows, kGrain, [&](std::int64_t row) {
-    const float* const from = x.row(row);
-    float* const to = y.row(row);
-    for (std::int64_t i = 0; i < y.columns; ++i) {
-      to[i] += from[i];
-    }
-  });
+  const detail::RowKernels& kernels = detail::row_kernels();
+  for_each_row(context, y.rows, kGrain,
+               [&](std::int64_t row) { kernels.add(x.row(row), y.columns, y.row(row)); });
 }
 
 void add_bias(const Context& context, const float* bias, tensor::MatrixView<float> y) {
-  for_each_row(context, y.rows, kGrain, [&](std::int64_t row) {
-    float* const to = y.row(row);
-    for (std::int64_t i = 0; i < y.columns; ++i) {
-      to[i] += bias[i];
-    }
-  });
+  const detail::RowKernels& kernels = detail::row_kernels();
+  for_each_row(context, y.rows, kGrain,
+               [&](std::int64_t row) { kernels.add(bias, y.columns, y.row(row)); });
 }
 
 void copy(const Context& context, tensor::MatrixView<const float> x, tensor::MatrixView<float> y) {

@@ -1,6 +1,7 @@
 #include "kernels/cpu/rotary.h"
 
 #include "base/status.h"
+#include "kernels/cpu/row_kernels.h"
 
 namespace gamelan::kernels::cpu {
 
@@ -11,6 +12,7 @@ void rotate(const Context& context, std::span<const std::int32_t> positions,
   GAMELAN_CHECK(static_cast<std::int64_t>(positions.size()) == x.rows, "one position a row");
   GAMELAN_CHECK(x.columns == heads * head_dim && 2 * half <= head_dim,
                 "x has heads * head_dim columns, and rotary_dim is at most head_dim");
+  const detail::RowKernels& kernels = detail::row_kernels();
   context.threads->parallel_for(x.rows, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t row = begin; row < end; ++row) {
       const std::int64_t position = positions[static_cast<std::size_t>(row)];
@@ -19,13 +21,7 @@ void rotate(const Context& context, std::span<const std::int32_t> positions,
       const float* const sine = table.sine.row(position);
       for (std::int64_t head = 0; head < heads; ++head) {
         float* const low = x.row(row) + head * head_dim;
-        float* const high = low + half;
-        for (std::int64_t i = 0; i < half; ++i) {
-          const float a = low[i];
-          const float b = high[i];
-          low[i] = a * cosine[i] - b * sine[i];
-          high[i] = b * cosine[i] + a * sine[i];
-        }
+        kernels.rotate(cosine, sine, half, low, low + half);
       }
     }
   });

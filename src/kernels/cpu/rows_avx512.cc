@@ -1,0 +1,11 @@
+#include "kernels/cpu/row_kernels.h"
+
+namespace gamelan::kernels::cpu::detail {
+namespace {
+#include "kernels/cpu/rows.inc"
+}  // namespace
+
+const RowKernels kRowsAvx512 = {layer_norm_row, rms_norm_row, add_row,
+                                rotate_row,     round_row,    pair_rows};
+
+}  // namespace gamelan::kernels::cpu::detail
