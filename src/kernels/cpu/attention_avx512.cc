@@ -9,11 +9,13 @@ namespace {
 
 constexpr int kLanes = 16;
 #include "kernels/cpu/attention_simd.inc"
+
+#include "kernels/cpu/attention_group.inc"
 using Bf16Format = Bf16SplitFormat;
 #include "kernels/cpu/attention_tile.inc"
 
 }  // namespace
 
-const AttentionKernels kAttentionAvx512 = {run_task, merge_states};
+const AttentionKernels kAttentionAvx512 = {run_task<Bf16Format>, merge_states};
 
 }  // namespace gamelan::kernels::cpu::detail

@@ -9,11 +9,13 @@ namespace {
 
 constexpr int kLanes = 4;
 #include "kernels/cpu/attention_simd.inc"
+
+#include "kernels/cpu/attention_group.inc"
 using Bf16Format = Bf16SplitFormat;
 #include "kernels/cpu/attention_tile.inc"
 
 }  // namespace
 
-const AttentionKernels kAttentionScalar = {run_task, merge_states};
+const AttentionKernels kAttentionScalar = {run_task<Bf16Format>, merge_states};
 
 }  // namespace gamelan::kernels::cpu::detail
