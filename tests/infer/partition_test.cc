@@ -53,6 +53,32 @@ TEST(PartitionTest, LayersHeadsAndRowsAreSplit) {
   EXPECT_EQ(partition->widest_vocabulary, 25);
 }
 
+TEST(PartitionTest, TheLastStageHasFewerBlocksForItsHead) {
+  io::ModelConfig config = config_of(16, 16);
+  config.num_layers = 24;
+  config.hidden_size = config.embedding_size = 1024;
+  config.head_dim = 64;
+  config.intermediate_size = 4096;
+  config.vocab_size = 50257;  // the head is 4.1 blocks
+  EXPECT_EQ(partition_of(config, 1, 2, 0)->layers, (Range{0, 14}));
+  EXPECT_EQ(partition_of(config, 1, 2, 1)->layers, (Range{14, 10}));
+  EXPECT_EQ(partition_of(config, 1, 1, 0)->layers, (Range{0, 24}));
+  // The stages cover the blocks in order, and each has one, however large the head.
+  for (const std::int64_t vocabulary : {100, 50257, 5000000}) {
+    config.vocab_size = vocabulary;
+    for (int stages = 1; stages <= 24; ++stages) {
+      std::int64_t next = 0;
+      for (int stage = 0; stage < stages; ++stage) {
+        const Range layers = partition_of(config, 1, stages, stage)->layers;
+        EXPECT_EQ(layers.first, next);
+        EXPECT_GE(layers.count, 1) << vocabulary << " " << stages << " " << stage;
+        next = layers.end();
+      }
+      EXPECT_EQ(next, 24);
+    }
+  }
+}
+
 TEST(PartitionTest, SharedKeyHeadsFollowTheirQueries) {
   // Two key heads over two ranks: one each. Over four: each twice.
   EXPECT_THAT(head_share(config_of(8, 2), 2, 1).kv_heads, ElementsAre(1));

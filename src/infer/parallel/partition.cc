@@ -15,6 +15,39 @@ std::int64_t unit_of(std::int64_t total, int parts) {
   return total >= kPanel * kPanelsWorthAligning * parts ? kPanel : 1;
 }
 
+/// Weights of one block, as far as they grow with the model's sizes.
+std::int64_t block_weights(const io::ModelConfig& config) {
+  const std::int64_t attention = config.head_dim * (2 * config.num_heads + 2 * config.num_kv_heads);
+  const std::int64_t mlp = config.intermediate_size * (config.gated_mlp ? 3 : 2);
+  return config.hidden_size * (attention + mlp);
+}
+
+// The last stage has the output head too, which is as much as several blocks when the vocabulary is
+// large. It gives up blocks for that as long as the fullest stage becomes less full. (The table of
+// embeddings is not held by the first stage but stays in the file.)
+std::int64_t blocks_of_last_stage(const io::ModelConfig& config, int stages) {
+  const std::int64_t block = block_weights(config);
+  const std::int64_t head = config.vocab_size * config.embedding_size;
+  const auto fullest = [&](std::int64_t last) {
+    const std::int64_t others = config.num_layers - last;
+    return std::max((others + stages - 2) / (stages - 1) * block, last * block + head);
+  };
+  std::int64_t best = part_of(config.num_layers, stages, stages - 1).count;
+  for (std::int64_t last = best - 1; last >= 1; --last) {
+    best = fullest(last) < fullest(best) ? last : best;
+  }
+  return best;
+}
+
+Range layers_of(const io::ModelConfig& config, int stages, int stage) {
+  if (stages == 1) {
+    return {0, config.num_layers};
+  }
+  const std::int64_t last = blocks_of_last_stage(config, stages);
+  const std::int64_t others = config.num_layers - last;
+  return stage == stages - 1 ? Range{others, last} : part_of(others, stages - 1, stage);
+}
+
 base::Status check_sizes(const io::ModelConfig& config, int tensor_size, int pipeline_size) {
   if (tensor_size < 1 || pipeline_size < 1) {
     return base::invalid_argument(
@@ -70,7 +103,7 @@ base::StatusOr<Partition> partition_of(const io::ModelConfig& config, int tensor
   partition.tensor_size = tensor_size;
   partition.stage = rank / tensor_size;
   partition.stages = pipeline_size;
-  partition.layers = part_of(config.num_layers, pipeline_size, partition.stage);
+  partition.layers = layers_of(config, pipeline_size, partition.stage);
   partition.heads = head_share(config, tensor_size, partition.tensor_rank);
   partition.mlp = part_of(config.intermediate_size, tensor_size, partition.tensor_rank,
                           unit_of(config.intermediate_size, tensor_size));

@@ -34,7 +34,8 @@ struct HeadShare {
 HeadShare head_share(const io::ModelConfig& config, int tensor_size, int tensor_rank);
 
 /// The part of a model that one rank holds: a range of blocks, and of each block its share of
-/// heads, of the MLP's width and of the vocabulary (Shoeybi et al. 2019, "Megatron-LM").
+/// heads, of the MLP's width and of the vocabulary (Shoeybi et al. 2019, "Megatron-LM"). Stages hold
+/// about as many weights each: the last one, which has the output head, has fewer blocks.
 struct Partition {
   int tensor_rank = 0;
   int tensor_size = 1;
