@@ -1,14 +1,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "cli/arguments.h"
+#include "dist/collective/process_group.h"
 #include "gamelan/bench_machine.h"
 #include "gamelan/commands.h"
 #include "gamelan/engine_arguments.h"
@@ -35,8 +38,10 @@ double seconds_since(Clock::time_point start) {
 
 class Bench {
  public:
-  Bench(const BenchArguments& arguments, infer::CausalModel& model, const kernels::Context& context)
-      : arguments_(arguments), model_(model), context_(context) {}
+  /// `ranks` run the model together.
+  Bench(const BenchArguments& arguments, infer::CausalModel& model, const kernels::Context& context,
+        int ranks)
+      : arguments_(arguments), model_(model), context_(context), ranks_(ranks) {}
 
   base::Status run();
   Json to_json() const { return figures_; }
@@ -44,12 +49,14 @@ class Bench {
  private:
   base::StatusOr<std::unique_ptr<infer::Engine>> make_engine() const;
   infer::Request request_of(int prompt_tokens, int new_tokens);
+  base::StatusOr<std::optional<ModelProducts>> products_of_prompt() const;
   base::Status prefill();
   base::Status decode(int batch, int context);
 
   const BenchArguments& arguments_;
   infer::CausalModel& model_;
   kernels::Context context_;
+  int ranks_;
   std::mt19937 random_{1};
   Json figures_ = Json::array();
 };
@@ -72,13 +79,22 @@ infer::Request Bench::request_of(int prompt_tokens, int new_tokens) {
   return request;
 }
 
+// The products of the whole model, which are what one process computes: several share them.
+base::StatusOr<std::optional<ModelProducts>> Bench::products_of_prompt() const {
+  if (ranks_ > 1) {
+    return std::nullopt;
+  }
+  GAMELAN_ASSIGN_OR_RETURN(ModelProducts products,
+                           ModelProducts::create(context_, model_.config(), model_.scheme(),
+                                                 std::min(arguments_.prompt_tokens,
+                                                          arguments_.engine.max_batched_tokens)));
+  return products;
+}
+
 base::Status Bench::prefill() {
   GAMELAN_ASSIGN_OR_RETURN(const auto engine, make_engine());
   const int tokens = arguments_.prompt_tokens;
-  GAMELAN_ASSIGN_OR_RETURN(
-      ModelProducts products,
-      ModelProducts::create(context_, model_.config(), model_.scheme(),
-                            std::min(tokens, arguments_.engine.max_batched_tokens)));
+  GAMELAN_ASSIGN_OR_RETURN(std::optional<ModelProducts> products, products_of_prompt());
   const double steps =
       std::max(1.0, static_cast<double>(tokens) / arguments_.engine.max_batched_tokens);
   std::vector<double> rates;
@@ -90,22 +106,25 @@ base::Status Bench::prefill() {
       GAMELAN_RETURN_IF_ERROR(engine->step().status());
     }
     const double seconds = seconds_since(start);
-    const double of_products = products.run() * steps;
+    const double of_products = products ? products->run() * steps : 0;
     if (round > 0) {  // the first warms up
       rates.push_back(tokens / seconds);
       alone.push_back(tokens / of_products);
     }
   }
-  const double operations = products.operations() * steps / tokens;
-  figures_.push_back({{"what", "prefill"},
-                      {"prompt_tokens", tokens},
-                      {"tokens_per_second", median(rates)},
-                      {"least", std::ranges::min(rates)},
-                      {"most", std::ranges::max(rates)},
-                      {"gflops", median(rates) * operations / 1e9},
-                      {"products_alone_tokens_per_second", median(alone)},
-                      {"products_alone_gflops", median(alone) * operations / 1e9},
-                      {"fraction_of_products", median(rates) / median(alone)}});
+  Json figure{{"what", "prefill"},
+              {"prompt_tokens", tokens},
+              {"tokens_per_second", median(rates)},
+              {"least", std::ranges::min(rates)},
+              {"most", std::ranges::max(rates)}};
+  if (products) {
+    const double operations = products->operations() * steps / tokens;
+    figure["gflops"] = median(rates) * operations / 1e9;
+    figure["products_alone_tokens_per_second"] = median(alone);
+    figure["products_alone_gflops"] = median(alone) * operations / 1e9;
+    figure["fraction_of_products"] = median(rates) / median(alone);
+  }
+  figures_.push_back(std::move(figure));
   return base::OkStatus();
 }
 
@@ -147,6 +166,7 @@ base::Status Bench::decode(int batch, int context) {
   const double bytes = static_cast<double>(model_.weight_bytes()) + cache_bytes;
   const double rate = median(rates);
   figures_.push_back({{"what", "decode"},
+                      {"ranks", ranks_},
                       {"batch", batch},
                       {"context", context},
                       {"tokens_per_second", rate},
@@ -173,42 +193,84 @@ base::Status Bench::run() {
 void print_text(const Json& figures) {
   for (const Json& f : figures) {
     if (f["what"] == "prefill") {
-      fmt::print(
-          "prefill, {} tokens: {:.1f} tokens/s ({:.1f} ... {:.1f}), {:.0f} GFLOP/s; {:.0f} % of "
-          "the {:.1f} tokens/s ({:.0f} GFLOP/s) of its matrix products alone\n",
-          f["prompt_tokens"].get<int>(), f["tokens_per_second"].get<double>(),
-          f["least"].get<double>(), f["most"].get<double>(), f["gflops"].get<double>(),
-          100 * f["fraction_of_products"].get<double>(),
-          f["products_alone_tokens_per_second"].get<double>(),
-          f["products_alone_gflops"].get<double>());
+      fmt::print("prefill, {} tokens: {:.1f} tokens/s ({:.1f} ... {:.1f})",
+                 f["prompt_tokens"].get<int>(), f["tokens_per_second"].get<double>(),
+                 f["least"].get<double>(), f["most"].get<double>());
+      if (f.contains("gflops")) {
+        fmt::print(
+            ", {:.0f} GFLOP/s; {:.0f} % of the {:.1f} tokens/s ({:.0f} GFLOP/s) of its matrix "
+            "products alone",
+            f["gflops"].get<double>(), 100 * f["fraction_of_products"].get<double>(),
+            f["products_alone_tokens_per_second"].get<double>(),
+            f["products_alone_gflops"].get<double>());
+      }
+      fmt::print("\n");
       continue;
     }
     fmt::print(
         "decode, batch {}, context {}: {:.1f} tokens/s ({:.1f} ... {:.1f}); {:.1f} MB weights + "
-        "{:.1f} MB cache a step = {:.1f} GB/s, {:.0f} % of the {:.1f} GB/s that this machine "
-        "reads\n",
+        "{:.1f} MB cache a step = {:.1f} GB/s, {:.0f} % of the {:.1f} GB/s that {} reads\n",
         f["batch"].get<int>(), f["context"].get<int>(), f["tokens_per_second"].get<double>(),
         f["least"].get<double>(), f["most"].get<double>(),
         f["weight_bytes_per_step"].get<double>() / 1e6,
         f["cache_bytes_per_step"].get<double>() / 1e6, f["gigabytes_per_second"].get<double>(),
-        100 * f["fraction_of_bandwidth"].get<double>(), f["read_bandwidth"].get<double>());
+        100 * f["fraction_of_bandwidth"].get<double>(), f["read_bandwidth"].get<double>(),
+        f["ranks"].get<int>() > 1 ? "rank 0 alone" : "this machine");
+  }
+}
+
+/// What each rank holds after loading, before there is a cache, in the order of the ranks.
+base::StatusOr<Json> memory_of_ranks(const LoadedModel& loaded) {
+  const ResidentMemory resident = resident_memory();
+  std::array<double, 3> mine = {static_cast<double>(loaded.model->weight_bytes()),
+                                resident.anonymous, resident.file};
+  dist::ProcessGroup* const group = loaded.job.job.group.get();
+  std::vector<double> all(mine.begin(), mine.end());
+  if (group != nullptr) {
+    all.resize(mine.size() * static_cast<std::size_t>(group->size()));
+    GAMELAN_RETURN_IF_ERROR(group
+                                ->all_gather(tensor::view_of(mine.data(), mine.size()),
+                                             tensor::view_of(all.data(), all.size()))
+                                .wait());
+  }
+  Json ranks = Json::array();
+  for (std::size_t i = 0; i < all.size(); i += mine.size()) {
+    ranks.push_back({{"weight_bytes", all[i]},
+                     {"resident_anonymous_bytes", all[i + 1]},
+                     {"resident_file_bytes", all[i + 2]}});
+  }
+  return ranks;
+}
+
+void print_memory(const Json& ranks) {
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    const Json& r = ranks[rank];
+    fmt::print(
+        "rank {}: {:.1f} MB of weights; resident when loaded: {:.1f} MB of its own, {:.1f} MB of "
+        "files\n",
+        rank, r["weight_bytes"].get<double>() / 1e6,
+        r["resident_anonymous_bytes"].get<double>() / 1e6,
+        r["resident_file_bytes"].get<double>() / 1e6);
   }
 }
 
 base::Status bench(const BenchArguments& arguments) {
   GAMELAN_ASSIGN_OR_RETURN(LoadedModel loaded, load_model(arguments.engine));
+  GAMELAN_ASSIGN_OR_RETURN(const Json memory, memory_of_ranks(loaded));
   if (!loaded.leads()) {
     return loaded.parallel->serve_steps();
   }
-  Bench bench(arguments, *loaded.model, **loaded.context);
+  Bench bench(arguments, *loaded.model, **loaded.context, static_cast<int>(memory.size()));
   GAMELAN_RETURN_IF_ERROR(bench.run());
   if (arguments.json) {
     fmt::print("{}\n", Json{{"model", arguments.engine.model.model},
                             {"description", loaded.model->description()},
+                            {"ranks", memory},
                             {"figures", bench.to_json()}}
                            .dump(2));
   } else {
     fmt::print("{}: {}\n", arguments.engine.model.model, loaded.model->description());
+    print_memory(memory);
     print_text(bench.to_json());
   }
   return base::OkStatus();
@@ -220,9 +282,11 @@ int bench_command(const std::vector<std::string>& arguments) {
   BenchArguments bench_arguments;
   BenchArguments& a = bench_arguments;
   CLI::App app("", "gamelan bench");
-  cli::describe(app, "gamelan bench --model bloom-560m --batch-sizes 1,16",
-                "Measures how fast a model reads prompts and generates, beside what the memory of "
-                "this machine allows. Prompts are random tokens.");
+  cli::describe(
+      app, "gamelan bench --model bloom-560m --batch-sizes 1,16",
+      "Measures how fast a model reads prompts and generates, beside what the memory of "
+      "this machine allows. Prompts are random tokens. Of several processes, under gamelan "
+      "run, each one's weights are told, and rank 0's bytes.");
   add_model_options(app, a.engine.model);
   app.add_option("--prompt-tokens", a.prompt_tokens, "Length of the prompts that are read")
       ->check(CLI::Range(1, 1 << 20))

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <numeric>
+#include <string>
 
 namespace gamelan::apps {
 namespace {
@@ -48,6 +51,22 @@ double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::ranges::nth_element(values, middle);
   return *middle;
+}
+
+ResidentMemory resident_memory() {
+  ResidentMemory memory;
+  std::ifstream status("/proc/self/status");
+  const auto kilobytes = [](const std::string& line) {
+    return std::strtod(line.c_str() + line.find(':') + 1, nullptr);
+  };
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("RssAnon:")) {
+      memory.anonymous = kilobytes(line) * 1024;
+    } else if (line.starts_with("RssFile:")) {
+      memory.file = kilobytes(line) * 1024;
+    }
+  }
+  return memory;
 }
 
 base::StatusOr<double> read_bandwidth(device::ThreadPool& threads) {

@@ -15,6 +15,14 @@ namespace gamelan::apps {
 
 double median(std::vector<double> values);
 
+/// What this process has in memory, bytes: of its own, and pages of mapped files. Zeros where the
+/// system does not say.
+struct ResidentMemory {
+  double anonymous = 0;
+  double file = 0;
+};
+ResidentMemory resident_memory();
+
 /// Bytes a second that all threads together read from memory in pages of 4 KiB: the median of 7.
 /// kResourceExhausted when there is no memory to read.
 base::StatusOr<double> read_bandwidth(device::ThreadPool& threads);

@@ -41,6 +41,35 @@ TEST(BenchCommand, ReportsPrefillAndDecodeBesideTheMachine) {
               3 * figures[1]["cache_bytes_per_step"].get<double>(), 1);
 }
 
+TEST(BenchCommand, TellsWhatEachRankHolds) {
+  const std::vector<std::string> options = {
+      "--model",       kModel, "--prompt-tokens", "8", "--decode-tokens", "2", "--contexts", "4",
+      "--batch-sizes", "1",    "--rounds",        "1", "--threads",       "1", "--json"};
+  std::vector<std::string> alone = {"bench"};
+  alone.insert(alone.end(), options.begin(), options.end());
+  const Result one = run_gamelan(alone);
+  ASSERT_EQ(one.exit, 0) << one.errors;
+  std::vector<std::string> together = {
+      "run",           "--standalone", "--nproc-per-node",         "2", "--",
+      GAMELAN_PROGRAM, "bench",        "--pipeline-parallel-size", "2"};
+  together.insert(together.end(), options.begin(), options.end());
+  const Result two = run_gamelan(together);
+  ASSERT_EQ(two.exit, 0) << two.errors;
+  const json whole = json::parse(one.output).at("ranks");
+  const json parts = json::parse(two.output.substr(two.output.find('{')));
+  ASSERT_EQ(whole.size(), 1U);
+  ASSERT_EQ(parts.at("ranks").size(), 2U);
+  double held = 0;
+  for (const json& rank : parts.at("ranks")) {
+    held += rank["weight_bytes"].get<double>();
+    EXPECT_GT(rank["resident_anonymous_bytes"], 0);
+  }
+  EXPECT_EQ(held, whole[0]["weight_bytes"].get<double>());
+  EXPECT_FALSE(parts["figures"][0].contains("products_alone_gflops"));
+  EXPECT_EQ(parts["figures"][1]["ranks"], 2);
+  EXPECT_GT(parts["figures"][1]["tokens_per_second"], 0);
+}
+
 TEST(BenchCommand, SaysWhatDoesNotFit) {
   const Result result = run_gamelan({"bench", "--model", kModel, "--contexts", "100000",
                                      "--prompt-tokens", "4", "--kv-cache-memory", "1MiB"});
