@@ -12,6 +12,7 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
 #endif
 
 namespace gamelan::device {
@@ -142,6 +143,17 @@ CpuFeatures cpu_features() {
   }
 #endif
   return features;
+}
+
+bool request_amx() {
+#if defined(__x86_64__)
+  // asm/prctl.h and the list of xstate components, which older headers lack.
+  constexpr int kArchReqXcompPerm = 0x1023;
+  constexpr int kXfeatureXtiledata = 18;
+  return syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureXtiledata) == 0;
+#else
+  return false;
+#endif
 }
 
 std::string to_string(const CpuFeatures& features) {

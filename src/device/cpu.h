@@ -33,6 +33,9 @@ struct CpuFeatures {
 };
 /// Asks the CPU; all false on other architectures.
 CpuFeatures cpu_features();
+/// Asks the system to let this process use AMX's tile registers, which Linux gives only on request:
+/// one call serves all threads, earlier and later ones. False when it refuses or knows no tiles.
+bool request_amx();
 /// "avx2 avx512f amx_bf16", in the order of the fields.
 std::string to_string(const CpuFeatures& features);
 

@@ -24,6 +24,8 @@ TEST(Isa, LevelIsTheHighestWithoutAGapBelow) {
   features.avx512f = true;
   EXPECT_EQ(isa_level_of(features), IsaLevel::kAvx512);
   features.avx512_bf16 = true;
+  EXPECT_EQ(isa_level_of(features), IsaLevel::kAvx512Bf16);
+  features.amx_int8 = true;
   EXPECT_EQ(isa_level_of(features), IsaLevel::kAmx);
   features.amx_bf16 = false;
   EXPECT_EQ(isa_level_of(features), IsaLevel::kAvx512Bf16);

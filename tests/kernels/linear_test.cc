@@ -136,17 +136,30 @@ TEST_P(LinearTest, EqualsTheReferenceForOddSizes) {
   }
 }
 
+TEST_P(LinearTest, EqualsTheReferenceForManyRows) {
+  // Several blocks of inputs, several panels together, tiles that are not full.
+  constexpr std::int64_t kIn = 1059;
+  constexpr std::int64_t kOut = 330;
+  constexpr std::int64_t kRows = 113;
+  const PackedLinear packed = pack(random_floats(kIn * kOut, 21), kOut, kIn);
+  const std::vector<float> x = random_floats(kRows * kIn, 22);
+  expect_close(apply(packed, x, kRows), packed, x, kRows);
+}
+
 TEST_P(LinearTest, ARowHasTheSameBitsAloneAndInABatch) {
-  constexpr std::int64_t kIn = 259;
-  constexpr std::int64_t kOut = 141;
+  constexpr std::int64_t kIn = 1059;
+  constexpr std::int64_t kOut = 341;
   const std::vector<float> w = random_floats(kIn * kOut, 3);
   const PackedLinear packed = pack(w, kOut, kIn);
-  const std::vector<float> x = random_floats(23 * kIn, 4);
-  const std::vector<float> together = apply(packed, x, 23);
-  for (std::int64_t r = 0; r < 23; ++r) {
-    const std::vector<float> row(x.begin() + r * kIn, x.begin() + (r + 1) * kIn);
-    const std::vector<float> alone = apply(packed, row, 1);
-    EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + r * kOut)) << r;
+  for (const std::int64_t rows : {23, 131}) {
+    const std::vector<float> x = random_floats(rows * kIn, 4);
+    const std::vector<float> together = apply(packed, x, rows);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const std::vector<float> row(x.begin() + r * kIn, x.begin() + (r + 1) * kIn);
+      const std::vector<float> alone = apply(packed, row, 1);
+      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + r * kOut))
+          << "row " << r << " of " << rows;
+    }
   }
 }
 

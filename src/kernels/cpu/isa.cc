@@ -14,10 +14,9 @@ constexpr std::array<std::string_view, 5> kNames = {"scalar", "avx2", "avx512", 
 IsaLevel chosen_level() {
   const IsaLevel best = isa_level_of(device::cpu_features());
   const char* const wish = std::getenv("GAMELAN_CPU_ISA");
-  if (wish == nullptr) {
-    return best;
-  }
-  return std::min(best, isa_from_name(wish).value_or(best));
+  const IsaLevel level =
+      wish == nullptr ? best : std::min(best, isa_from_name(wish).value_or(best));
+  return level == IsaLevel::kAmx && !device::request_amx() ? IsaLevel::kAvx512Bf16 : level;
 }
 
 }  // namespace
@@ -44,7 +43,7 @@ IsaLevel isa_level_of(const device::CpuFeatures& features) {
   if (!features.avx512_bf16) {
     return IsaLevel::kAvx512;
   }
-  return features.amx_bf16 ? IsaLevel::kAmx : IsaLevel::kAvx512Bf16;
+  return features.amx_bf16 && features.amx_int8 ? IsaLevel::kAmx : IsaLevel::kAvx512Bf16;
 }
 
 IsaLevel isa_level() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "base/status.h"
 #include "kernels/cpu/linear_kernels.h"
@@ -38,7 +39,9 @@ Prepared prepare(const Context& context, const PackedLinear::Impl& weight,
   result.stride = (padded + 63) / 64 * 64;
   // Rows at multiples of a page would compete for the same lines of the first-level cache.
   result.stride += result.stride % 1024 == 0 ? 64 : 0;
-  const std::size_t bytes = static_cast<std::size_t>(x.rows) * result.stride;
+  const std::int64_t tile_rows = kernels.tile_rows[scheme];
+  const std::size_t bytes =
+      static_cast<std::size_t>((x.rows + tile_rows - 1) / tile_rows * tile_rows) * result.stride;
   result.data = static_cast<std::byte*>(context.workspace->take_bytes(bytes));
   if (weight.scheme == WeightScheme::kInt8) {
     result.low = static_cast<std::byte*>(context.workspace->take_bytes(bytes));
@@ -85,8 +88,8 @@ TileOutput output_of(std::int64_t panel, const PackedLinear::Impl& weight,
   return output;
 }
 
-// Beyond it a call's products take ten times as long as reading the weights does.
-constexpr std::int64_t kTilesOfEqualShares = 16;
+// Beyond it a call's products take much longer than reading the weights does.
+constexpr std::int64_t kRowsOfEqualShares = 96;
 // Tile functions walk a panel in steps of so many bytes, or less.
 constexpr std::size_t kStepBytes = 4 * kPanel;
 
@@ -135,6 +138,148 @@ class Ahead {
   std::size_t step_ = 0;
 };
 
+// A block of weights of so many bytes and the activations that meet it share the first-level cache
+// (48 KiB where there is AMX).
+constexpr std::int64_t kBlockSteps = 8;
+// The sums of the panels that a thread walks together, and the activations' stretches that they
+// share, stay in the second-level cache (2 MiB where there is AMX).
+constexpr std::int64_t kMaxPanelsTogether = 4;
+constexpr std::size_t kMaxSumBytes = std::size_t{512} << 10;
+
+/// Many rows times some panels, as the instructions of AMX need it, which otherwise are through
+/// before the caches have brought the next operands: a block of a panel's inputs meets all rows
+/// before the next block, and each stretch of the activations meets all the panels.
+class BlockWalk {
+ public:
+  BlockWalk(const LinearKernels& kernels, const PackedLinear::Impl& weight,
+            const Prepared& prepared, tensor::MatrixView<const float> x,
+            tensor::MatrixView<float> y, const LinearOptions& options)
+      : kernels_(kernels),
+        weight_(weight),
+        prepared_(prepared),
+        x_(x),
+        y_(y),
+        options_(options),
+        scheme_(static_cast<std::size_t>(weight.scheme)),
+        step_(kernels.tile_rows[scheme_]),
+        tiles_((x.rows + step_ - 1) / step_),
+        steps_(static_cast<std::int64_t>(weight.panel_bytes() / kBlockStepBytes)) {}
+
+  std::int64_t panels_together() const {
+    const auto fitting = static_cast<std::int64_t>(
+        kMaxSumBytes / (static_cast<std::size_t>(tiles_) * kTileSumBytes));
+    return std::clamp<std::int64_t>(fitting, 1, kMaxPanelsTogether);
+  }
+  /// Of a thread.
+  std::size_t sum_bytes() const {
+    return static_cast<std::size_t>(panels_together() * tiles_) * kTileSumBytes;
+  }
+  /// Panels begin … end - 1, at most panels_together().
+  void run(std::int64_t begin, std::int64_t end, std::byte* sums) const {
+    for (std::int64_t step = 0; step < steps_; step += kBlockSteps) {
+      for (std::int64_t p = begin; p < end; ++p) {
+        run_block(begin, p, end, step, sums + panel_offset(p - begin));
+      }
+    }
+    for (std::int64_t p = begin; p < end; ++p) {
+      finish(p, sums + panel_offset(p - begin));
+    }
+  }
+
+ private:
+  std::size_t panel_offset(std::int64_t panel) const {
+    return static_cast<std::size_t>(panel * tiles_) * kTileSumBytes;
+  }
+  const std::byte* weights_at(std::int64_t panel, std::int64_t step) const {
+    return weight_.panel(panel).data + static_cast<std::size_t>(step) * kBlockStepBytes;
+  }
+  int rows_of(std::int64_t tile) const {
+    return static_cast<int>(std::min(step_, x_.rows - tile * step_));
+  }
+  void run_block(std::int64_t begin, std::int64_t p, std::int64_t end, std::int64_t step,
+                 std::byte* sums) const;
+  void finish(std::int64_t p, std::byte* sums) const;
+
+  const LinearKernels& kernels_;
+  const PackedLinear::Impl& weight_;
+  const Prepared& prepared_;
+  tensor::MatrixView<const float> x_;
+  tensor::MatrixView<float> y_;
+  const LinearOptions& options_;
+  std::size_t scheme_;
+  std::int64_t step_;
+  std::int64_t tiles_;
+  std::int64_t steps_;
+};
+
+void BlockWalk::run_block(std::int64_t begin, std::int64_t p, std::int64_t end, std::int64_t step,
+                          std::byte* sums) const {
+  TileBlock block;
+  block.weights = weights_at(p, step);
+  block.steps = std::min(kBlockSteps, steps_ - step);
+  block.first = step == 0;
+  // After the panels' last block: the panel beyond them, which another thread may have by then.
+  const bool last_panel = p + 1 == end;
+  const std::int64_t next_step = step + kBlockSteps;
+  const bool more_steps = next_step < steps_;
+  if (!last_panel || more_steps) {
+    block.next = last_panel ? weights_at(begin, next_step) : weights_at(p + 1, step);
+  } else if (end < weight_.panels()) {
+    block.next = weights_at(end, 0);
+  }
+  if (block.next != nullptr) {
+    block.next_bytes =
+        static_cast<std::size_t>(block.steps) * kBlockStepBytes / static_cast<std::size_t>(tiles_);
+  }
+  const std::size_t at = static_cast<std::size_t>(step) * 64;
+  for (std::int64_t t = 0; t < tiles_; ++t) {
+    TileRows rows = rows_at(prepared_, x_, t * step_);
+    if (more_steps) {
+      // Each of the panels asks for its share of the rows.
+      const std::int64_t share = (step_ + end - begin - 1) / (end - begin);
+      const std::int64_t first = (p - begin) * share;
+      block.next_rows = rows.data + static_cast<std::size_t>(next_step) * 64 +
+                        static_cast<std::size_t>(first) * rows.stride;
+      block.next_rows_stride = rows.stride;
+      block.next_rows_count = std::max<std::int64_t>(0, std::min(share, rows_of(t) - first));
+    }
+    rows.data += at;
+    rows.low = rows.low == nullptr ? nullptr : rows.low + at;
+    kernels_.block[scheme_](rows, rows_of(t), block, sums);
+    sums += kTileSumBytes;
+    block.next = block.next == nullptr ? nullptr : block.next + block.next_bytes;
+  }
+}
+
+void BlockWalk::finish(std::int64_t p, std::byte* sums) const {
+  const TilePanel panel = weight_.panel(p);
+  TileOutput output = output_of(p, weight_, y_, options_);
+  for (std::int64_t t = 0; t < tiles_; ++t, sums += kTileSumBytes) {
+    auto* const tile = reinterpret_cast<float*>(sums);
+    if (kernels_.complete[scheme_] != nullptr) {
+      kernels_.complete[scheme_](rows_at(prepared_, x_, t * step_), rows_of(t), panel, tile);
+    }
+    kernels_.finish(tile, rows_of(t), output);
+    output.y += step_ * y_.stride;
+  }
+}
+
+void linear_in_blocks(const Context& context, const PackedLinear::Impl& weight,
+                      const BlockWalk& walk, const LinearKernels& kernels) {
+  const std::size_t bytes = walk.sum_bytes();
+  auto* const sums = static_cast<std::byte*>(
+      context.workspace->take_bytes(bytes * static_cast<std::size_t>(context.threads->size())));
+  const auto body = [&](std::int64_t begin, std::int64_t end, int thread) {
+    kernels.begin();
+    const std::int64_t together = walk.panels_together();
+    for (std::int64_t p = begin; p < end; p += together) {
+      walk.run(p, std::min(end, p + together), sums + static_cast<std::size_t>(thread) * bytes);
+    }
+    kernels.end();
+  };
+  context.threads->parallel_for_dynamic(weight.panels(), walk.panels_together(), std::cref(body));
+}
+
 }  // namespace
 
 GatedRow gated_row(std::int64_t row, std::int64_t width) {
@@ -159,14 +304,21 @@ void linear(const Context& context, const PackedLinear& weight, tensor::MatrixVi
   const LinearKernels& kernels = linear_kernels_of(isa_level());
   const auto scheme = static_cast<std::size_t>(impl.scheme);
   const Prepared prepared = prepare(context, impl, x, kernels);
+  if (x.rows > kRowsOfEqualShares && kernels.block[scheme] != nullptr) {
+    return linear_in_blocks(context, impl, BlockWalk(kernels, impl, prepared, x, y, options),
+                            kernels);
+  }
   const std::int64_t step = kernels.tile_rows[scheme];
   const std::int64_t tiles = (x.rows + step - 1) / step;
   // Few rows are limited by memory, and equal shares of panels are equal shares of its bandwidth;
   // of many rows' panels each thread takes the next.
-  const bool shares = tiles <= kTilesOfEqualShares;
+  const bool shares = x.rows <= kRowsOfEqualShares;
   const std::int64_t distance = shares ? 1 : context.threads->size();
   const auto panels = [&](std::int64_t begin, std::int64_t end, int) {
     alignas(64) float tile[kMaxTileRows * kPanel];
+    if (kernels.begin != nullptr) {
+      kernels.begin();
+    }
     for (std::int64_t p = begin; p < end; ++p) {
       // The panel stays in the second-level cache while the rows go by, and the one after it
       // arrives there.
@@ -184,11 +336,14 @@ void linear(const Context& context, const PackedLinear& weight, tensor::MatrixVi
         output.y += step * y.stride;
       }
     }
+    if (kernels.end != nullptr) {
+      kernels.end();
+    }
   };
   if (shares) {
-    context.threads->parallel_for(impl.panels(), 1, panels);
+    context.threads->parallel_for(impl.panels(), 1, std::cref(panels));
   } else {
-    context.threads->parallel_for_dynamic(impl.panels(), 1, panels);
+    context.threads->parallel_for_dynamic(impl.panels(), 1, std::cref(panels));
   }
 }
 

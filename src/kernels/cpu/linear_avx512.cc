@@ -11,6 +11,7 @@
 #include "kernels/cpu/inl/f16_avx512-inl.h"
 #include "kernels/cpu/inl/int4_avx512-inl.h"
 #include "kernels/cpu/inl/linear-inl.h"
+#include "kernels/cpu/inl/int_sums-inl.h"
 #include "kernels/cpu/inl/linear_int-inl.h"
 #include "kernels/cpu/inl/linear_int4-inl.h"
 #include "kernels/cpu/inl/linear_table-inl.h"

@@ -5,6 +5,7 @@ namespace gamelan::kernels::cpu {
 const LinearKernels& linear_kernels_of(IsaLevel level) {
   switch (level) {
     case IsaLevel::kAmx:
+      return linear_kernels_amx();
     case IsaLevel::kAvx512Bf16:
       return linear_kernels_avx512_bf16();
     case IsaLevel::kAvx512:

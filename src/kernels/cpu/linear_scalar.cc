@@ -9,6 +9,7 @@
 #include "kernels/cpu/inl/f16_plain-inl.h"
 #include "kernels/cpu/inl/int4_plain-inl.h"
 #include "kernels/cpu/inl/linear-inl.h"
+#include "kernels/cpu/inl/int_sums-inl.h"
 #include "kernels/cpu/inl/linear_int-inl.h"
 #include "kernels/cpu/inl/linear_int4-inl.h"
 #include "kernels/cpu/inl/linear_table-inl.h"

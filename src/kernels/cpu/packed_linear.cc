@@ -123,7 +123,7 @@ SchemeLayout layout_of(WeightScheme scheme) {
     case WeightScheme::kF32:
       return {4, 1};
     case WeightScheme::kBF16:
-      return {2, 2};
+      return {2, 2, 32};
     case WeightScheme::kF16:
       return {2, 1};
     case WeightScheme::kInt8:
@@ -131,12 +131,13 @@ SchemeLayout layout_of(WeightScheme scheme) {
     case WeightScheme::kInt4:
       break;
   }
-  return {1, 4};
+  return {1, 4, 64};
 }
 
 std::int64_t PackedLinear::Impl::padded_in() const {
-  const std::int64_t group = scheme == WeightScheme::kInt4 ? group_size : layout_of(scheme).group;
-  return (in + group - 1) / group * group;
+  const std::int64_t multiple =
+      scheme == WeightScheme::kInt4 ? group_size : layout_of(scheme).multiple;
+  return (in + multiple - 1) / multiple * multiple;
 }
 
 std::size_t PackedLinear::Impl::panel_bytes() const {

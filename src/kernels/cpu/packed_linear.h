@@ -39,10 +39,12 @@ class PackedLinear::Impl {
   TilePanel panel(std::int64_t index) const;
 };
 
-/// Bytes of an element, and how many inputs of a column lie together; not of kInt4.
+/// Bytes of an element, how many inputs of a column lie together, and what their number is rounded
+/// up to: a tile register of AMX holds 64 bytes of a row. Not of kInt4.
 struct SchemeLayout {
   std::size_t bytes = 4;
   std::int64_t group = 1;
+  std::int64_t multiple = 1;
 };
 SchemeLayout layout_of(WeightScheme scheme);
 

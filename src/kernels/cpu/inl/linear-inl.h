@@ -1,4 +1,4 @@
-// Tiles of linear layers in f32 arithmetic. A tile is up to kMaxTileRows rows times one panel of
+// Tiles of linear layers in f32 arithmetic. A tile is up to kVectorTileRows rows times one panel of
 // kPanel columns. Every output is one chain of additions over the inputs in rising order, whatever
 // the number of rows: so a row has the same bits alone and in a batch.
 

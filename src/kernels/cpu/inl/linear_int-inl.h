@@ -70,17 +70,6 @@ static void prepare_int8(const float* x, std::int64_t count, std::byte* out, std
   }
 }
 
-/// out = scales * (sums - offset * column sums), from the exact sums of one register of columns.
-GAMELAN_INLINE void store_int_sums(Ints upper, Ints lower, bool two_bytes, float row_scale,
-                                   const TilePanel& panel, std::int64_t column, float* out) {
-  const Ints centred = upper - 128 * load<Ints>(panel.sum + column);
-  Floats value = __builtin_convertvector(centred, Floats);
-  if (two_bytes) {
-    value = value * 256.0F + __builtin_convertvector(lower, Floats);
-  }
-  store(out + column, value * (row_scale * load<Floats>(panel.scale + column)));
-}
-
 /// sums += four inputs of a row times their weights, for a register of columns. The level's own.
 GAMELAN_INLINE Ints dot4(Ints sums, std::uint32_t inputs, Ints weights);
 

@@ -9,10 +9,10 @@ constexpr std::size_t at(WeightScheme scheme) {
 static LinearKernels make_table() {
   LinearKernels linear;
   for (int& rows : linear.tile_rows) {
-    rows = kMaxTileRows;
+    rows = kVectorTileRows;
   }
   // Two sums for each output.
-  linear.tile_rows[at(WeightScheme::kInt8)] = kMaxTileRows / 2;
+  linear.tile_rows[at(WeightScheme::kInt8)] = kVectorTileRows / 2;
   linear.tile[at(WeightScheme::kF32)] = float_tile<F32Panel>;
   linear.tile[at(WeightScheme::kF16)] = float_tile<F16Panel>;
   linear.tile[at(WeightScheme::kBF16)] = float_tile<Bf16Panel>;
