@@ -41,10 +41,11 @@ const AttentionKernels& attention_kernels(IsaLevel level) {
     case IsaLevel::kAvx512:
       return kAttentionAvx512;
     case IsaLevel::kAvx512Bf16:
+      return kAttentionAvx512Bf16;
     case IsaLevel::kAmx:
       break;
   }
-  return kAttentionAvx512Bf16;
+  return kAttentionAmx;
 }
 
 }  // namespace detail

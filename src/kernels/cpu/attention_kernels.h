@@ -23,7 +23,8 @@ inline constexpr std::int64_t kPart = 32;
 /// Up to so many query vectors the cache's reading outweighs the sums: its parts are shared out,
 /// and what is read next is asked for early.
 inline constexpr std::int64_t kFewVectors = 8;
-/// Query vectors of a task: eight blocks of six, whose state stays in the first two caches.
+/// Query vectors of a task: eight blocks of six or three tile registers of AMX, whose state stays
+/// in the first two caches.
 inline constexpr std::int64_t kMaxVectors = 48;
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
@@ -119,6 +120,7 @@ extern const AttentionKernels kAttentionScalar;
 extern const AttentionKernels kAttentionAvx2;
 extern const AttentionKernels kAttentionAvx512;
 extern const AttentionKernels kAttentionAvx512Bf16;
+extern const AttentionKernels kAttentionAmx;
 const AttentionKernels& attention_kernels(IsaLevel level);
 
 }  // namespace gamelan::kernels::cpu::detail
