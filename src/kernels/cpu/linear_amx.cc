@@ -59,42 +59,29 @@ void fetch_step(const std::byte* from) {
   }
 }
 
-/// Asks for what TileBlock.next and .next_rows name, spread evenly over the steps of its products.
+/// Asks for what TilePanel.next names, spread evenly over the steps of a tile's products.
 class Ahead {
  public:
-  Ahead(const TileBlock& block, std::size_t passes)
-      : from_(block.next),
-        share_(
-            (block.next_bytes / (passes * static_cast<std::size_t>(block.steps)) + kRowBytes - 1) /
-            kRowBytes * kRowBytes),
-        row_(block.next_rows),
-        stride_(block.next_rows_stride),
-        row_bytes_(static_cast<std::size_t>(block.steps) * kRowBytes),
-        end_(row_ + static_cast<std::size_t>(block.next_rows_count) * stride_) {}
-
-  void fetch() {
-    for (std::size_t i = 0; i < share_; i += kRowBytes) {
-      __builtin_prefetch(from_ + i, 0, 2);
+  Ahead(const TilePanel& panel, std::size_t steps, std::size_t passes) {
+    for (int i = 0; i < 2; ++i) {
+      from_[i] = panel.next[i];
+      // TilePanel's steps are of one group of inputs.
+      const std::size_t bytes = panel.next_step[i] * steps * kTile;
+      share_[i] = (bytes / (passes * steps) + kRowBytes - 1) / kRowBytes * kRowBytes;
     }
-    from_ += share_;
   }
-  /// Once a row of the next activations.
-  void fetch_row() {
-    if (row_ < end_) {
-      for (std::size_t i = 0; i < row_bytes_; i += kRowBytes) {
-        __builtin_prefetch(row_ + i, 0, 2);
+  void fetch() {
+    for (int i = 0; i < 2; ++i) {
+      for (std::size_t at = 0; at < share_[i]; at += kRowBytes) {
+        __builtin_prefetch(from_[i] + at, 0, 2);
       }
-      row_ += stride_;
+      from_[i] += share_[i];
     }
   }
 
  private:
-  const std::byte* from_;
-  std::size_t share_;
-  const std::byte* row_;
-  std::size_t stride_;
-  std::size_t row_bytes_;
-  const std::byte* end_;
+  const std::byte* from_[2];
+  std::size_t share_[2];
 };
 
 // The registers' numbers are part of the instructions, so they cannot be arguments of a function.
@@ -104,23 +91,17 @@ class Ahead {
   } else {                                   \
     _tile_dpbusd(sums, rows, columns);       \
   }
-#define GAMELAN_OPEN_SUMS(sums, from)      \
-  if (block.first) {                       \
-    _tile_zero(sums);                      \
-  } else {                                 \
-    _tile_loadd(sums, from, kPanelStride); \
-  }
 
-/// Up to 16 rows times the whole panel: every byte of the panel is read once, in rising order.
+/// sums [16, kPanel] = 16 rows times the panel: every byte of it is read once, in rising order.
 template <bool kFloat>
-void multiply_16(const TileRows& rows, const TileBlock& block, std::byte* sums) {
-  const std::byte* w = block.weights;
+void multiply_16(const TileRows& rows, const TilePanel& panel, std::size_t steps, std::byte* sums) {
+  const std::byte* w = panel.data;
   const std::byte* x = rows.data;
-  GAMELAN_OPEN_SUMS(0, sums);
-  GAMELAN_OPEN_SUMS(1, sums + kRowBytes);
-  GAMELAN_OPEN_SUMS(2, sums + 2 * kRowBytes);
-  GAMELAN_OPEN_SUMS(3, sums + 3 * kRowBytes);
-  for (std::int64_t step = 0; step < block.steps; ++step, x += kRowBytes, w += kStepBytes) {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (std::size_t step = 0; step < steps; ++step, x += kRowBytes, w += kStepBytes) {
     fetch_step(w + kFewRowsAhead);
     _tile_loadd(4, x, rows.stride);
     _tile_loadd(5, w, kPanelStride);
@@ -138,82 +119,49 @@ void multiply_16(const TileRows& rows, const TileBlock& block, std::byte* sums) 
   _tile_stored(3, sums + 3 * kRowBytes, kPanelStride);
 }
 
-/// 32 rows: two tile registers of rows times two of columns, then the panel's other half.
+constexpr std::size_t kSumsOfTile = kTile * static_cast<std::size_t>(kPanelStride);
+
+/// sums [2, 16, kPanel] = 16 rows at `first` and 16 at `second`, of the same stride, times the
+/// panel: two tile registers of rows times two of columns, then the panel's other half.
 template <bool kFloat>
-void multiply_32(const TileRows& rows, const TileBlock& block, std::byte* sums) {
-  Ahead ahead(block, 2);
+void multiply_twice_16(const std::byte* first, const std::byte* second, std::size_t stride,
+                       const TilePanel& panel, std::size_t steps, std::byte* sums) {
+  Ahead ahead(panel, steps, 2);
   for (std::size_t half = 0; half < 2; ++half) {
-    const std::byte* w = block.weights + half * 2 * kRowBytes;
-    const std::byte* upper = rows.data;
-    const std::byte* lower = rows.data + kTile * rows.stride;
+    const std::byte* w = panel.data + half * 2 * kRowBytes;
     std::byte* const out = sums + half * 2 * kRowBytes;
-    GAMELAN_OPEN_SUMS(0, out);
-    GAMELAN_OPEN_SUMS(1, out + kRowBytes);
-    GAMELAN_OPEN_SUMS(2, out + kTile * kPanelStride);
-    GAMELAN_OPEN_SUMS(3, out + kTile * kPanelStride + kRowBytes);
-    for (std::int64_t step = 0; step < block.steps; ++step, w += kStepBytes) {
-      _tile_loadd(4, upper, rows.stride);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (std::size_t step = 0; step < steps; ++step, w += kStepBytes) {
+      _tile_loadd(4, first + step * kRowBytes, stride);
       _tile_loadd(6, w, kPanelStride);
       GAMELAN_PRODUCT(0, 4, 6);
-      _tile_loadd(5, lower, rows.stride);
+      _tile_loadd(5, second + step * kRowBytes, stride);
       GAMELAN_PRODUCT(2, 5, 6);
       _tile_loadd(7, w + kRowBytes, kPanelStride);
       GAMELAN_PRODUCT(1, 4, 7);
       GAMELAN_PRODUCT(3, 5, 7);
       ahead.fetch();
-      ahead.fetch_row();
-      upper += kRowBytes;
-      lower += kRowBytes;
-    }
-    _tile_stored(0, out, kPanelStride);
-    _tile_stored(1, out + kRowBytes, kPanelStride);
-    _tile_stored(2, out + kTile * kPanelStride, kPanelStride);
-    _tile_stored(3, out + kTile * kPanelStride + kRowBytes, kPanelStride);
-  }
-}
-
-template <bool kFloat>
-void multiply(const TileRows& rows, int count, const TileBlock& block, std::byte* sums) {
-  if (count <= kTile) {
-    multiply_16<kFloat>(rows, block, sums);
-  } else {
-    multiply_32<kFloat>(rows, block, sums);
-  }
-}
-
-constexpr std::size_t kSumsOfTile = kTile * static_cast<std::size_t>(kPanelStride);
-
-/// Up to 16 rows of 16-bit activations: sums of their upper bytes' products, then of the lower
-/// ones'.
-void multiply_two_bytes(const TileRows& rows, int, const TileBlock& block, std::byte* sums) {
-  Ahead ahead(block, 2);
-  for (std::size_t half = 0; half < 2; ++half) {
-    const std::byte* w = block.weights + half * 2 * kRowBytes;
-    const std::byte* upper = rows.data;
-    const std::byte* lower = rows.low;
-    std::byte* const out = sums + half * 2 * kRowBytes;
-    GAMELAN_OPEN_SUMS(0, out);
-    GAMELAN_OPEN_SUMS(1, out + kRowBytes);
-    GAMELAN_OPEN_SUMS(2, out + kSumsOfTile);
-    GAMELAN_OPEN_SUMS(3, out + kSumsOfTile + kRowBytes);
-    for (std::int64_t step = 0; step < block.steps; ++step, w += kStepBytes) {
-      _tile_loadd(4, upper, rows.stride);
-      _tile_loadd(6, w, kPanelStride);
-      _tile_dpbusd(0, 4, 6);
-      _tile_loadd(5, lower, rows.stride);
-      _tile_dpbusd(2, 5, 6);
-      _tile_loadd(7, w + kRowBytes, kPanelStride);
-      _tile_dpbusd(1, 4, 7);
-      _tile_dpbusd(3, 5, 7);
-      ahead.fetch();
-      ahead.fetch_row();
-      upper += kRowBytes;
-      lower += kRowBytes;
     }
     _tile_stored(0, out, kPanelStride);
     _tile_stored(1, out + kRowBytes, kPanelStride);
     _tile_stored(2, out + kSumsOfTile, kPanelStride);
     _tile_stored(3, out + kSumsOfTile + kRowBytes, kPanelStride);
+  }
+}
+
+template <bool kFloat>
+void multiply(const TileRows& rows, int count, const TilePanel& panel, float* out) {
+  constexpr std::size_t kBytes = kFloat ? 2 : 1;
+  const std::size_t steps = static_cast<std::size_t>(panel.in) * kBytes / kRowBytes;
+  auto* const sums = reinterpret_cast<std::byte*>(out);
+  if (count <= kTile) {
+    multiply_16<kFloat>(rows, panel, steps, sums);
+  } else {
+    multiply_twice_16<kFloat>(rows.data, rows.data + kTile * rows.stride, rows.stride, panel, steps,
+                              sums);
   }
 }
 
@@ -230,46 +178,29 @@ void complete_integers(const TileRows& rows, int count, const TilePanel& panel, 
   }
 }
 
-/// What a tile that is multiplied at once asks for, as TilePanel says it.
-template <std::size_t kBytes>
-TileBlock whole(const TilePanel& panel) {
-  TileBlock block;
-  block.weights = panel.data;
-  block.steps = panel.in * static_cast<std::int64_t>(kBytes) / static_cast<std::int64_t>(kRowBytes);
-  block.next = panel.next[0];
-  // Steps of TilePanel are of one group of inputs.
-  block.next_bytes = panel.next_step[0] * static_cast<std::size_t>(block.steps) * kTile;
-  return block;
-}
-
-void bf16_tile(const TileRows& rows, int count, const TilePanel& panel, float* out) {
-  multiply<true>(rows, count, whole<2>(panel), reinterpret_cast<std::byte*>(out));
-}
-
 void int8_dynamic_tile(const TileRows& rows, int count, const TilePanel& panel, float* out) {
-  multiply<false>(rows, count, whole<1>(panel), reinterpret_cast<std::byte*>(out));
+  multiply<false>(rows, count, panel, out);
   complete_integers<false>(rows, count, panel, out);
 }
 
+/// Up to 16 rows of 16-bit activations: the products of their upper bytes and those of the lower
+/// ones.
 void int8_tile(const TileRows& rows, int count, const TilePanel& panel, float* out) {
-  multiply_two_bytes(rows, count, whole<1>(panel), reinterpret_cast<std::byte*>(out));
+  multiply_twice_16<false>(rows.data, rows.low, rows.stride, panel,
+                           static_cast<std::size_t>(panel.in) / kRowBytes,
+                           reinterpret_cast<std::byte*>(out));
   complete_integers<true>(rows, count, panel, out);
 }
 
 LinearKernels make_table() {
   LinearKernels table = linear_kernels_avx512_bf16();
-  const auto set = [&table](WeightScheme scheme, TileFunction tile, BlockFunction block,
-                            CompleteFunction complete, int rows) {
-    const auto at = static_cast<std::size_t>(scheme);
-    table.tile[at] = tile;
-    table.tile_rows[at] = rows;
-    table.block[at] = block;
-    table.complete[at] = complete;
+  const auto set = [&table](WeightScheme scheme, TileFunction tile, int rows) {
+    table.tile[static_cast<std::size_t>(scheme)] = tile;
+    table.tile_rows[static_cast<std::size_t>(scheme)] = rows;
   };
-  set(WeightScheme::kBF16, bf16_tile, multiply<true>, nullptr, 2 * kTile);
-  set(WeightScheme::kInt8, int8_tile, multiply_two_bytes, complete_integers<true>, kTile);
-  set(WeightScheme::kInt8Dynamic, int8_dynamic_tile, multiply<false>, complete_integers<false>,
-      2 * kTile);
+  set(WeightScheme::kBF16, multiply<true>, 2 * kTile);
+  set(WeightScheme::kInt8, int8_tile, kTile);
+  set(WeightScheme::kInt8Dynamic, int8_dynamic_tile, 2 * kTile);
   table.begin = begin;
   table.end = end;
   return table;

@@ -48,33 +48,6 @@ struct TilePanel {
 
 /// out [rows, kPanel] = activations times panel, before bias and activation function.
 using TileFunction = void (*)(const TileRows& rows, int count, const TilePanel& panel, float* out);
-/// A stretch of a panel's inputs, for the walk over many rows: the weights stay in the first-level
-/// cache while the tiles of rows go by (linear.cc).
-struct TileBlock {
-  const std::byte* weights = nullptr;
-  /// Of kBlockStepBytes of weights and 64 bytes of every row of activations.
-  std::int64_t steps = 0;
-  /// Sums begin at 0; otherwise they go on from what `sums` holds.
-  bool first = true;
-  /// What to bring into the second-level cache meanwhile: a share of the next block's weights …
-  const std::byte* next = nullptr;
-  std::size_t next_bytes = 0;
-  /// … and of some rows of activations what the next block multiplies.
-  const std::byte* next_rows = nullptr;
-  std::size_t next_rows_stride = 0;
-  std::int64_t next_rows_count = 0;
-};
-inline constexpr std::size_t kBlockStepBytes = 64 * static_cast<std::size_t>(kPanel);
-/// Bytes of a tile of sums.
-inline constexpr std::size_t kTileSumBytes = 4 * static_cast<std::size_t>(kMaxTileRows * kPanel);
-
-/// sums (+)= activations times block; `sums` is a tile of kTileSumBytes in the scheme's own form,
-/// `rows.data` (and `.low`) is at the block's first input.
-using BlockFunction = void (*)(const TileRows& rows, int count, const TileBlock& block,
-                               std::byte* sums);
-/// Makes what a TileFunction gives of complete sums, in place.
-using CompleteFunction = void (*)(const TileRows& rows, int count, const TilePanel& panel,
-                                  float* tile);
 /// Brings `count` numbers of x into the form that a scheme's tile function reads.
 using PrepareFunction = void (*)(const float* x, std::int64_t count, std::byte* out, std::byte* low,
                                  float* scale);
@@ -101,8 +74,6 @@ struct LinearKernels {
   PrepareFunction prepare[kSchemes] = {};  // null: x itself
   int tile_rows[kSchemes] = {};            // rows that the tile function likes best
   FinishFunction finish = nullptr;
-  BlockFunction block[kSchemes] = {};        // null: the tile function serves many rows too
-  CompleteFunction complete[kSchemes] = {};  // null: sums are outputs already
   /// Called by each thread before its first tile and after its last one; null: nothing to do.
   void (*begin)() = nullptr;
   void (*end)() = nullptr;
