@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 namespace gamelan::device {
 namespace {
@@ -22,15 +23,12 @@ Arena::Arena(std::size_t reserve_bytes) {
   }
 }
 
-Arena::~Arena() {
-  for (const Block& block : blocks_) {
-    ::operator delete (block.data, std::align_val_t{kAlignment});
-  }
-}
-
 void Arena::add_block(std::size_t bytes) {
-  auto* data = static_cast<std::byte*>(::operator new (bytes, std::align_val_t{kAlignment}));
-  blocks_.push_back({data, bytes});
+  AlignedBytes data = allocate_aligned(bytes);
+  if (data == nullptr) {
+    throw std::bad_alloc();
+  }
+  blocks_.push_back({std::move(data), bytes});
   ++allocations_;
 }
 
@@ -44,7 +42,7 @@ void* Arena::take_bytes(std::size_t bytes) {
   if (block_ == blocks_.size()) {
     add_block(std::max(bytes, kMinBlock));
   }
-  void* result = blocks_[block_].data + offset_;
+  void* result = blocks_[block_].data.get() + offset_;
   offset_ += bytes;
   used_ += bytes;
   peak_ = std::max(peak_, used_);
@@ -62,7 +60,6 @@ void Arena::reset() {
   std::size_t total = 0;
   for (const Block& block : blocks_) {
     total += block.size;
-    ::operator delete (block.data, std::align_val_t{kAlignment});
   }
   blocks_.clear();
   add_block(total);

@@ -2,8 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
+
+#include "device/aligned_memory.h"
 
 namespace gamelan::device {
 
@@ -14,12 +15,11 @@ namespace gamelan::device {
 class Arena {
  public:
   explicit Arena(std::size_t reserve_bytes = 0);
-  ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
   /// `count` elements of T at a 64-byte boundary, not initialised. Valid until the Scope around the
-  /// call ends, or reset().
+  /// call ends, or reset(). Throws std::bad_alloc when there is no memory.
   template <class T>
   T* take(std::int64_t count) {
     return static_cast<T*>(take_bytes(static_cast<std::size_t>(count) * sizeof(T)));
@@ -50,7 +50,7 @@ class Arena {
 
  private:
   struct Block {
-    std::byte* data = nullptr;
+    AlignedBytes data;
     std::size_t size = 0;
   };
   void add_block(std::size_t bytes);

@@ -1,12 +1,9 @@
 #include "kernels/cpu/packed_linear.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
-#include <new>
 #include <vector>
 
 #include "kernels/cpu/packed_int4.h"
@@ -17,8 +14,6 @@ namespace {
 
 // Sums of 255 * 127 over so many inputs still fit 32 bits.
 constexpr std::int64_t kMaxIntInputs = 65'536;
-// Weights are read from end to end: in large pages the walk of addresses costs nothing.
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 bool is_int8(WeightScheme scheme) {
   return scheme == WeightScheme::kInt8 || scheme == WeightScheme::kInt8Dynamic;
@@ -103,21 +98,6 @@ base::Status check(std::int64_t out, std::int64_t in, const PackOptions& options
 
 }  // namespace
 
-void AlignedDelete::operator()(std::byte* data) const {
-  ::operator delete (data, std::align_val_t{alignment});
-}
-
-AlignedBytes allocate_aligned(std::size_t bytes) {
-  const std::size_t alignment = bytes < kHugePage ? 64 : kHugePage;
-  auto* const data =
-      static_cast<std::byte*>(::operator new (bytes, std::align_val_t{alignment}, std::nothrow));
-  if (data != nullptr && bytes >= kHugePage) {
-    // Only whole pages: the rest would take a page of its own. Refusal is no failure.
-    (void)::madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
-  }
-  return AlignedBytes(data, AlignedDelete{alignment});
-}
-
 SchemeLayout layout_of(WeightScheme scheme) {
   switch (scheme) {
     case WeightScheme::kF32:
@@ -177,7 +157,7 @@ base::StatusOr<PackedLinear> PackedLinear::pack(const Context& context, std::int
   impl.scheme = scheme;
   impl.group_size = scheme == WeightScheme::kInt4 ? options.group_size : 0;
   const std::size_t bytes = static_cast<std::size_t>(impl.panels()) * impl.panel_bytes();
-  impl.data = allocate_aligned(bytes);
+  impl.data = device::allocate_aligned(bytes);
   if (impl.data == nullptr) {
     return base::resource_exhausted("linear layer [{}, {}] in {}: no memory for {} bytes",
                                     out_features, in_features, name_of(scheme), bytes);

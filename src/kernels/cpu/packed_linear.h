@@ -5,20 +5,11 @@
 #include <memory>
 #include <span>
 
+#include "device/aligned_memory.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/linear_kernels.h"
 
 namespace gamelan::kernels::cpu {
-
-/// Memory at a 64-byte boundary, large blocks in large pages where the system has them, that goes
-/// with its owner.
-struct AlignedDelete {
-  std::size_t alignment = 64;
-  void operator()(std::byte* data) const;
-};
-using AlignedBytes = std::unique_ptr<std::byte[], AlignedDelete>;
-/// Null when there is no memory.
-AlignedBytes allocate_aligned(std::size_t bytes);
 
 class PackedLinear::Impl {
  public:
@@ -27,7 +18,7 @@ class PackedLinear::Impl {
   WeightScheme scheme = WeightScheme::kF32;
   std::int64_t group_size = 0;  // kInt4
   /// Panel p holds the columns kPanel * p …; [panels][panel_bytes].
-  AlignedBytes data;
+  device::AlignedBytes data;
   /// kInt8, kInt8Dynamic: [panels * kPanel] scale and sum of every output's integers.
   std::unique_ptr<float[]> scales;
   std::unique_ptr<std::int32_t[]> sums;
