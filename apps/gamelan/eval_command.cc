@@ -6,6 +6,7 @@
 #include "gamelan/commands.h"
 #include "gamelan/eval_lambada.h"
 #include "gamelan/eval_logits.h"
+#include "gamelan/eval_perplexity.h"
 
 namespace gamelan::apps {
 namespace {
@@ -18,8 +19,9 @@ Measures what a model says.
 Usage: gamelan eval WHAT [options]
 
 What:
-  lambada  predict the last words of passages (as bloom_lambada.py)
-  logits   write a model's logits (or an encoder's hidden states) to a NumPy file
+  lambada     predict the last words of passages (as bloom_lambada.py)
+  logits      write a model's logits (or an encoder's hidden states) to a NumPy file
+  perplexity  measure how well a model foretells a text
 
 'gamelan eval WHAT --help' explains one.
 )";
@@ -34,6 +36,9 @@ int eval_command(const std::vector<std::string>& arguments) {
   if (what == "logits") {
     return eval_logits({arguments.begin() + 1, arguments.end()});
   }
+  if (what == "perplexity") {
+    return eval_perplexity({arguments.begin() + 1, arguments.end()});
+  }
   if (what == "--help" || what == "-h" || what == "help") {
     fmt::print("{}", kUsage);
     return cli::kExitDone;
@@ -43,7 +48,8 @@ int eval_command(const std::vector<std::string>& arguments) {
     return cli::kExitUsage;
   }
   fmt::print(stderr,
-             "gamelan eval: expected lambada or logits, got '{}'\nTry 'gamelan eval --help'.\n",
+             "gamelan eval: expected lambada, logits or perplexity, got '{}'\nTry 'gamelan eval "
+             "--help'.\n",
              what);
   return cli::kExitUsage;
 }
