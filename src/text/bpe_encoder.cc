@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "text/byte_level.h"
 #include "text/utf8.h"
 
 namespace gamelan::text {
@@ -96,22 +95,10 @@ void BpeEncoder::index_whole_words() {
   }
 }
 
-bool BpeEncoder::append_bytes(std::string_view spelled, std::vector<TokenId>& symbols) const {
-  for (const char byte : spelled) {
-    if (byte_ids_[static_cast<std::uint8_t>(byte)] < 0) {
-      return false;
-    }
-  }
-  for (const char byte : spelled) {
-    symbols.push_back(byte_ids_[static_cast<std::uint8_t>(byte)]);
-  }
-  return true;
-}
-
 void BpeEncoder::append_symbols(std::string_view piece, std::vector<TokenId>& symbols) const {
   const bool plain =
       vocabulary_.continuing_subword_prefix.empty() && vocabulary_.end_of_word_suffix.empty();
-  if (vocabulary_.byte_level && plain && append_bytes(piece, symbols)) {
+  if (vocabulary_.byte_level && plain && append_byte_tokens(byte_ids_, piece, symbols)) {
     return;
   }
   const char* const end = piece.data() + piece.size();
@@ -129,7 +116,7 @@ void BpeEncoder::append_symbols(std::string_view piece, std::vector<TokenId>& sy
         unk_waits = false;
       }
       symbols.push_back(*id);
-    } else if (vocabulary_.byte_fallback && append_bytes(spelled, symbols)) {
+    } else if (vocabulary_.byte_fallback && append_byte_tokens(byte_ids_, spelled, symbols)) {
       continue;
     } else if (unk_ >= 0) {
       if (unk_waits && !vocabulary_.fuse_unk) {

@@ -2,7 +2,6 @@
 
 #include <absl/container/flat_hash_map.h>
 
-#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +11,7 @@
 
 #include "base/status.h"
 #include "text/bpe_model.h"
+#include "text/byte_level.h"
 #include "text/subword_encoder.h"
 
 namespace gamelan::text {
@@ -52,14 +52,13 @@ class BpeEncoder : public SubwordEncoder {
   void index_whole_words();
   std::optional<TokenId> find(std::string_view token) const;
   void append_symbols(std::string_view piece, std::vector<TokenId>& symbols) const;
-  bool append_bytes(std::string_view spelled, std::vector<TokenId>& symbols) const;
 
   BpeVocabulary vocabulary_;
   absl::flat_hash_map<std::string_view, TokenId> ids_;  // keys lie in vocabulary_.tokens
   std::vector<std::string> spelled_;  // tokens as bytes, of a byte-level vocabulary
   absl::flat_hash_map<std::string_view, TokenId> whole_;  // words that come out as one token
   BpeModel model_;
-  std::array<TokenId, 256> byte_ids_ = {};  // the token of each byte, or of its <0xXX>; -1: none
+  ByteTokens byte_ids_ = {};  // the token of each byte, or of its <0xXX>; -1: none
   TokenId unk_ = -1;
 };
 

@@ -1,7 +1,8 @@
 #include "text/byte_level.h"
 
-#include <array>
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 
 #include "text/utf8.h"
 
@@ -57,6 +58,16 @@ std::optional<std::string> from_byte_alphabet(std::string_view token) {
     p += c.size_bytes;
   }
   return bytes;
+}
+
+bool append_byte_tokens(const ByteTokens& tokens, std::string_view bytes,
+                        std::vector<TokenId>& ids) {
+  const auto token_of = [&](char byte) { return tokens[static_cast<std::uint8_t>(byte)]; };
+  if (std::any_of(bytes.begin(), bytes.end(), [&](char byte) { return token_of(byte) < 0; })) {
+    return false;
+  }
+  std::transform(bytes.begin(), bytes.end(), std::back_inserter(ids), token_of);
+  return true;
 }
 
 }  // namespace gamelan::text

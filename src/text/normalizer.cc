@@ -6,7 +6,9 @@
 
 #include <utility>
 
+#include "text/byte_level.h"
 #include "text/character_classes.h"
+#include "text/regex.h"
 #include "text/utf8.h"
 
 namespace gamelan::text {
@@ -119,6 +121,46 @@ class Replace : public Normalizer {
   std::string content_;
 };
 
+class RegexReplace : public Normalizer {
+ public:
+  RegexReplace(Regex regex, std::string content)
+      : regex_(std::move(regex)), content_(std::move(content)) {}
+  std::string apply(std::string_view text) const override { return regex_.replace(text, content_); }
+
+ private:
+  Regex regex_;
+  std::string content_;
+};
+
+constexpr bool is_dropped_by_nmt(char32_t c) {
+  return (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F ||
+         c == 0x8F || c == 0x9F;
+}
+
+constexpr bool is_blank_for_nmt(char32_t c) {
+  return c == '\t' || c == '\n' || c == '\f' || c == '\r' || c == 0x1680 ||
+         (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF ||
+         c == kReplacementCharacter;
+}
+
+class Nmt : public Normalizer {
+ public:
+  std::string apply(std::string_view text) const override {
+    std::string out;
+    each_character(text, [&](char32_t c, std::string_view bytes) {
+      if (!is_dropped_by_nmt(c)) {
+        out += is_blank_for_nmt(c) ? " " : bytes;
+      }
+    });
+    return out;
+  }
+};
+
+class ByteAlphabet : public Normalizer {
+ public:
+  std::string apply(std::string_view text) const override { return to_byte_alphabet(text); }
+};
+
 class Prepend : public Normalizer {
  public:
   explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
@@ -176,6 +218,17 @@ std::unique_ptr<Normalizer> make_strip(bool left, bool right) {
 }
 std::unique_ptr<Normalizer> make_replace(std::string pattern, std::string content) {
   return std::make_unique<Replace>(std::move(pattern), std::move(content));
+}
+base::StatusOr<std::unique_ptr<Normalizer>> make_regex_replace(const std::string& regex,
+                                                               std::string content) {
+  GAMELAN_ASSIGN_OR_RETURN(Regex compiled, Regex::create(regex));
+  return std::make_unique<RegexReplace>(std::move(compiled), std::move(content));
+}
+std::unique_ptr<Normalizer> make_nmt() {
+  return std::make_unique<Nmt>();
+}
+std::unique_ptr<Normalizer> make_byte_alphabet() {
+  return std::make_unique<ByteAlphabet>();
 }
 std::unique_ptr<Normalizer> make_prepend(std::string prefix) {
   return std::make_unique<Prepend>(std::move(prefix));

@@ -21,6 +21,10 @@ constexpr std::uint32_t offset_of(std::uint32_t unit) {
   return (unit >> 10) << ((unit & (1U << 9)) >> 6);
 }
 
+constexpr bool continues_character(char byte) {
+  return (static_cast<std::uint8_t>(byte) & 0xC0U) == 0x80;
+}
+
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
 /// What stands at the start of the non-empty `text`, and the bytes it takes there.
@@ -62,13 +66,16 @@ base::StatusOr<PrecompiledMap> PrecompiledMap::create(std::string_view blob,
   map.units_.resize(size / 4);
   std::memcpy(map.units_.data(), blob.data() + sizeof(size), size);
   map.replacements_ = blob.substr(sizeof(size) + size);
+  if (!is_valid_utf8(map.replacements_)) {
+    return base::data_loss("{}: precompiled_charsmap: expected replacements in UTF-8", name);
+  }
   return map;
 }
 
-PrecompiledMap::Match PrecompiledMap::longest_match(std::string_view text) const {
-  Match best;
+template <class F>
+void PrecompiledMap::each_match(std::string_view text, F&& f) const {
   if (units_.empty()) {
-    return best;
+    return;
   }
   std::uint32_t node = offset_of(units_[0]);
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -80,13 +87,32 @@ PrecompiledMap::Match PrecompiledMap::longest_match(std::string_view text) const
     const std::uint32_t unit = units_[node];
     node ^= offset_of(unit);
     if (has_leaf(unit) && node < units_.size()) {
+      const std::uint32_t value = value_of(units_[node]);
       // Units come from a file: a wrong one may point anywhere.
-      if (const std::uint32_t value = value_of(units_[node]); value < replacements_.size()) {
-        best = {i + 1, std::string_view(replacements_.c_str() + value)};
+      if (value < replacements_.size() && !continues_character(replacements_[value]) &&
+          !f(Match{i + 1, std::string_view(replacements_.c_str() + value)})) {
+        break;
       }
     }
   }
+}
+
+PrecompiledMap::Match PrecompiledMap::longest_match(std::string_view text) const {
+  Match best;
+  each_match(text, [&](const Match& match) {
+    best = match;
+    return true;
+  });
   return best;
+}
+
+PrecompiledMap::Match PrecompiledMap::shortest_match(std::string_view text) const {
+  Match first;
+  each_match(text, [&](const Match& match) {
+    first = match;
+    return false;
+  });
+  return first;
 }
 
 void normalize_sentence(const SentencePieceNormalization& spec, const ByteTrie& kept,

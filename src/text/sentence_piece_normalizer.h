@@ -17,7 +17,8 @@ namespace gamelan::text {
 class PrecompiledMap {
  public:
   PrecompiledMap() = default;
-  /// kDataLoss when `blob` is no such table. An empty one replaces nothing.
+  /// kDataLoss when `blob` is no such table or its replacements are no UTF-8. An empty one replaces
+  /// nothing.
   static base::StatusOr<PrecompiledMap> create(std::string_view blob, std::string_view name);
 
   struct Match {
@@ -26,9 +27,15 @@ class PrecompiledMap {
   };
   /// The longest source that `text` starts with. The replacement lives as long as the map.
   Match longest_match(std::string_view text) const;
+  /// The shortest one.
+  Match shortest_match(std::string_view text) const;
   bool empty() const { return units_.empty(); }
 
  private:
+  /// Calls f(match) for the sources that `text` starts with, shortest first, until it says false.
+  template <class F>
+  void each_match(std::string_view text, F&& f) const;
+
   std::vector<std::uint32_t> units_;
   std::string replacements_;
 };

@@ -81,20 +81,16 @@ class FuseDecoder : public TokenDecoder {
 
 class ReplaceDecoder : public TokenDecoder {
  public:
-  ReplaceDecoder(std::string pattern, std::string content)
-      : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  explicit ReplaceDecoder(std::unique_ptr<Normalizer> replace) : replace_(std::move(replace)) {}
   void apply(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) {
-      token = replace_all(token, pattern_, content_);
+      token = replace_->apply(token);
     }
   }
-  std::string inside(std::string token) const override {
-    return replace_all(token, pattern_, content_);
-  }
+  std::string inside(std::string token) const override { return replace_->apply(token); }
 
  private:
-  std::string pattern_;
-  std::string content_;
+  std::unique_ptr<Normalizer> replace_;
 };
 
 class StripDecoder : public TokenDecoder {
@@ -172,7 +168,12 @@ std::unique_ptr<TokenDecoder> make_fuse_decoder() {
   return std::make_unique<FuseDecoder>();
 }
 std::unique_ptr<TokenDecoder> make_replace_decoder(std::string pattern, std::string content) {
-  return std::make_unique<ReplaceDecoder>(std::move(pattern), std::move(content));
+  return std::make_unique<ReplaceDecoder>(make_replace(std::move(pattern), std::move(content)));
+}
+base::StatusOr<std::unique_ptr<TokenDecoder>> make_regex_replace_decoder(const std::string& regex,
+                                                                         std::string content) {
+  GAMELAN_ASSIGN_OR_RETURN(auto replace, make_regex_replace(regex, std::move(content)));
+  return std::make_unique<ReplaceDecoder>(std::move(replace));
 }
 std::unique_ptr<TokenDecoder> make_strip_decoder(std::string content, std::size_t start,
                                                  std::size_t stop) {

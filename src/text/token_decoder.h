@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/status.h"
+
 namespace gamelan::text {
 
 /// Turns tokens into pieces of text: a "decoder" of tokenizer.json. Immutable; thread-safe.
@@ -23,6 +25,9 @@ std::unique_ptr<TokenDecoder> make_byte_level_decoder();
 std::unique_ptr<TokenDecoder> make_byte_fallback_decoder();
 std::unique_ptr<TokenDecoder> make_fuse_decoder();
 std::unique_ptr<TokenDecoder> make_replace_decoder(std::string pattern, std::string content);
+/// Every match of `regex` (text/regex.h); kInvalidArgument when it is none.
+base::StatusOr<std::unique_ptr<TokenDecoder>> make_regex_replace_decoder(const std::string& regex,
+                                                                         std::string content);
 /// Removes up to `start` and `stop` times `content`, one character, from the ends of every token.
 std::unique_ptr<TokenDecoder> make_strip_decoder(std::string content, std::size_t start,
                                                  std::size_t stop);

@@ -14,6 +14,17 @@ std::size_t character_size(std::string_view text) {
   return std::min(size, text.size());
 }
 
+std::vector<ByteTrie::Entry> last_entries(std::span<const std::string> tokens) {
+  std::vector<ByteTrie::Entry> entries;
+  std::unordered_set<std::string_view> seen;
+  for (std::size_t i = tokens.size(); i-- > 0;) {
+    if (!tokens[i].empty() && seen.insert(tokens[i]).second) {
+      entries.push_back({tokens[i], static_cast<std::int32_t>(i)});
+    }
+  }
+  return entries;
+}
+
 }  // namespace
 
 std::vector<ByteTrie::Entry> lookup_entries(const std::vector<SentencePiece>& pieces) {
@@ -46,10 +57,26 @@ Unigram::Unigram(const std::vector<SentencePiece>& pieces, TokenId unknown)
   }
   if (lowest <= highest) {
     highest_ = highest;
-    unknown_score_ = lowest - 10.0F;
+    unknown_score_ = static_cast<double>(lowest - 10.0F);
   } else {
-    unknown_score_ = -10.0F;
+    unknown_score_ = -10.0;
   }
+}
+
+Unigram::Unigram(std::span<const std::string> tokens, std::span<const double> scores,
+                 TokenId unknown)
+    : trie_(last_entries(tokens)), unknown_(unknown), double_sums_(true) {
+  double lowest = std::numeric_limits<double>::infinity();
+  for (const double score : scores) {
+    scores_.push_back({score});
+    lowest = std::min(lowest, score);
+  }
+  unknown_score_ = lowest - 10.0;
+}
+
+TokenId Unigram::find(std::string_view text) const {
+  const ByteTrie::State state = trie_.walk(ByteTrie::kRoot, text);
+  return state == ByteTrie::kNowhere ? -1 : trie_.value_at(state);
 }
 
 double Unigram::score_of(TokenId id, std::size_t size_bytes) const {
@@ -60,17 +87,22 @@ double Unigram::score_of(TokenId id, std::size_t size_bytes) const {
 }
 
 void Unigram::segment(std::string_view text, std::vector<Segment>& out) const {
+  double_sums_ ? segment_as<double>(text, out) : segment_as<float>(text, out);
+}
+
+template <class Sum>
+void Unigram::segment_as(std::string_view text, std::vector<Segment>& out) const {
   struct Best {
     std::int64_t begin = -1;  // of the last piece of the best path that ends here; -1 = none yet
     TokenId id = 0;
-    float score = 0;
+    Sum score = 0;
   };
   std::vector<Best> best(text.size() + 1);
   const auto offer = [&](std::size_t begin, std::size_t end, TokenId id, double score) {
     const double total = score + static_cast<double>(best[begin].score);
     Best& target = best[end];
     if (target.begin < 0 || total > static_cast<double>(target.score)) {
-      target = {static_cast<std::int64_t>(begin), id, static_cast<float>(total)};
+      target = {static_cast<std::int64_t>(begin), id, static_cast<Sum>(total)};
     }
   };
   for (std::size_t begin = 0; begin < text.size();) {
@@ -89,7 +121,7 @@ void Unigram::segment(std::string_view text, std::vector<Segment>& out) const {
       }
     }
     if (!single) {
-      offer(begin, begin + character, unknown_, static_cast<double>(unknown_score_));
+      offer(begin, begin + character, unknown_, unknown_score_);
     }
     begin += character;
   }
