@@ -43,10 +43,6 @@ Result load_json_file(const fs::path& path, std::string_view whole, std::string_
   if (kind == "WordPiece") {
     return load_word_piece(whole);
   }
-  if (kind != "BPE") {
-    return base::unimplemented("{}: model: expected one of BPE, WordPiece; got '{}'", path.string(),
-                               kind.substr(0, 60));
-  }
   return parse_pipeline_json(file.text(), path.string(), config);
 }
 

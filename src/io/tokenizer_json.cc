@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "io/tokenizer_json_parts.h"
+#include "text/bpe_encoder.h"
 
 namespace gamelan::io {
 namespace {
@@ -122,17 +123,6 @@ base::Status read_merges_txt(std::string_view text, const std::string& where,
   return base::OkStatus();
 }
 
-base::StatusOr<std::unique_ptr<text::Tokenizer>> finish(text::BpeVocabulary model,
-                                                        const std::string& where,
-                                                        text::TokenizerParts parts) {
-  auto encoder = text::BpeEncoder::create(std::move(model));
-  if (!encoder.ok()) {
-    return base::annotate(encoder.status(), where);
-  }
-  parts.encoder = *std::move(encoder);
-  return std::make_unique<text::PipelineTokenizer>(std::move(parts));
-}
-
 }  // namespace
 
 base::StatusOr<std::string> tokenizer_json_kind(std::string_view text, std::string_view name) {
@@ -144,7 +134,7 @@ base::StatusOr<std::string> tokenizer_json_kind(std::string_view text, std::stri
     return base::invalid_argument("{}: 'model' is missing", name);
   }
   JsonReader of_model(*model, std::string(name) + ": model");
-  const std::string type = of_model.string("type", model->contains("merges") ? "BPE" : "WordPiece");
+  const std::string type = model_kind(of_model, *model);
   GAMELAN_RETURN_IF_ERROR(of_model.status());
   return type;
 }
@@ -158,25 +148,26 @@ base::StatusOr<std::unique_ptr<text::Tokenizer>> parse_pipeline_json(std::string
     return base::invalid_argument("{}: expected an object, got {}", where, describe(object));
   }
   text::TokenizerParts parts;
-  GAMELAN_ASSIGN_OR_RETURN(text::BpeVocabulary model,
-                           read_bpe_json(member(object, "model"), where + ": model"));
   GAMELAN_ASSIGN_OR_RETURN(
       parts.normalizer, read_normalizer_json(member(object, "normalizer"), where + ": normalizer"));
   GAMELAN_ASSIGN_OR_RETURN(
       PreTokenizerJson pre_tokenizer,
       read_pre_tokenizer_json(member(object, "pre_tokenizer"), where + ": pre_tokenizer"));
   parts.pre_tokenizer = std::move(pre_tokenizer.pre_tokenizer);
-  model.byte_level = pre_tokenizer.byte_level;
+  GAMELAN_ASSIGN_OR_RETURN(
+      ModelJson model,
+      read_model_json(member(object, "model"), where + ": model", pre_tokenizer.byte_level));
+  parts.encoder = std::move(model.encoder);
   GAMELAN_ASSIGN_OR_RETURN(parts.decoder,
                            read_decoder_json(member(object, "decoder"), where + ": decoder"));
-  parts.tokens = model.tokens;
+  parts.tokens = std::move(model.tokens);
   GAMELAN_RETURN_IF_ERROR(
       read_added_tokens_json(member(object, "added_tokens"), where + ": added_tokens", parts));
   GAMELAN_RETURN_IF_ERROR(read_post_processor_json(member(object, "post_processor"),
                                                    where + ": post_processor", parts));
   GAMELAN_ASSIGN_OR_RETURN(const json settings, parse_config(config, where + ": tokenizer_config"));
   GAMELAN_RETURN_IF_ERROR(apply_config(settings, where + ": tokenizer_config", parts));
-  return finish(std::move(model), where, std::move(parts));
+  return std::make_unique<text::PipelineTokenizer>(std::move(parts));
 }
 
 base::StatusOr<std::unique_ptr<text::Tokenizer>> parse_vocab_and_merges(std::string_view vocab,
@@ -210,7 +201,12 @@ base::StatusOr<std::unique_ptr<text::Tokenizer>> parse_vocab_and_merges(std::str
   } else {
     parts.pre_tokenizer = text::make_byte_level(add_prefix_space, true);
   }
-  return finish(std::move(model), where, std::move(parts));
+  auto encoder = text::BpeEncoder::create(std::move(model));
+  if (!encoder.ok()) {
+    return base::annotate(encoder.status(), where);
+  }
+  parts.encoder = *std::move(encoder);
+  return std::make_unique<text::PipelineTokenizer>(std::move(parts));
 }
 
 }  // namespace gamelan::io

@@ -14,9 +14,9 @@
 
 namespace gamelan::io {
 
-/// The tokenizer that `text`, a tokenizer.json with a model of type BPE, describes. `config` is the
-/// text of the tokenizer_config.json beside it, or empty. kUnimplemented names a part that is not
-/// known and lists the known ones; every message begins with `name`.
+/// The tokenizer that `text`, a tokenizer.json with a model of type BPE or Unigram, describes.
+/// `config` is the text of the tokenizer_config.json beside it, or empty. kUnimplemented names a
+/// part that is not known and lists the known ones; every message begins with `name`.
 base::StatusOr<std::unique_ptr<text::Tokenizer>> parse_pipeline_json(std::string_view text,
                                                                      std::string_view name,
                                                                      std::string_view config = {});
@@ -27,7 +27,7 @@ base::StatusOr<std::unique_ptr<text::Tokenizer>> parse_vocab_and_merges(std::str
                                                                         std::string_view name,
                                                                         std::string_view config);
 
-/// "model"/"type" of a tokenizer.json; BPE or WordPiece by its keys when there is none.
+/// "model"/"type" of a tokenizer.json; BPE, Unigram or WordPiece by its keys when there is none.
 base::StatusOr<std::string> tokenizer_json_kind(std::string_view text, std::string_view name);
 
 }  // namespace gamelan::io

@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "io/tokenizer_json_parts.h"
+#include "text/bpe_encoder.h"
+#include "text/unigram_encoder.h"
 #include "text/word_piece_tokenizer.h"
 
 namespace gamelan::io {
@@ -103,18 +105,7 @@ base::Status read_cls_and_sep(const json& section, const std::string& where,
   return base::OkStatus();
 }
 
-}  // namespace
-
-base::Status read_vocabulary_json(const json& vocabulary, const std::string& where,
-                                  std::vector<std::string>& tokens) {
-  const std::size_t most = std::min(text::kMaxVocabularySize, vocabulary.size() + kMaxHoles);
-  for (const auto& [token, id] : vocabulary.items()) {
-    GAMELAN_RETURN_IF_ERROR(place(token, id, most, where, tokens));
-  }
-  return base::OkStatus();
-}
-
-base::StatusOr<text::BpeVocabulary> read_bpe_json(const json& section, const std::string& where) {
+base::StatusOr<text::BpeVocabulary> read_bpe(const json& section, const std::string& where) {
   JsonReader reader(section, where);
   text::BpeVocabulary model;
   const json* const vocabulary = reader.object("vocab");
@@ -143,6 +134,90 @@ base::StatusOr<text::BpeVocabulary> read_bpe_json(const json& section, const std
         auto pair, read_merge(merge, fmt::format("{}: merge {}", where, model.merges.size())));
     model.merges.push_back(std::move(pair));
   }
+  return model;
+}
+
+/// Appends [token, score].
+base::Status read_scored_token(const json& entry, const std::string& where,
+                               text::UnigramVocabulary& model) {
+  if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number()) {
+    return base::invalid_argument("{}: vocab[{}]: expected [token, score], got {}", where,
+                                  model.tokens.size(), entry.dump().substr(0, 60));
+  }
+  const auto& token = entry[0].get_ref<const std::string&>();
+  if (token.size() > text::kMaxTokenBytes) {
+    return base::invalid_argument("{}: a token of {} bytes is over the limit of {}", where,
+                                  token.size(), text::kMaxTokenBytes);
+  }
+  model.tokens.push_back(token);
+  model.scores.push_back(entry[1].get<double>());
+  return base::OkStatus();
+}
+
+base::StatusOr<text::UnigramVocabulary> read_unigram(const json& section,
+                                                     const std::string& where) {
+  JsonReader reader(section, where);
+  text::UnigramVocabulary model;
+  const json* const vocabulary = reader.array("vocab");
+  model.byte_fallback = reader.boolean("byte_fallback", false);
+  GAMELAN_RETURN_IF_ERROR(reader.status());
+  const std::size_t size = vocabulary == nullptr ? 0 : vocabulary->size();
+  if (size == 0 || size > text::kMaxVocabularySize) {
+    return base::invalid_argument("{}: 'vocab': expected 1 to {} tokens, got {}", where,
+                                  text::kMaxVocabularySize, size);
+  }
+  model.unk_id =
+      static_cast<TokenId>(reader.integer("unk_id", -1, 0, static_cast<std::int64_t>(size) - 1));
+  GAMELAN_RETURN_IF_ERROR(reader.status());
+  for (const json& entry : *vocabulary) {
+    GAMELAN_RETURN_IF_ERROR(read_scored_token(entry, where, model));
+  }
+  return model;
+}
+
+}  // namespace
+
+base::Status read_vocabulary_json(const json& vocabulary, const std::string& where,
+                                  std::vector<std::string>& tokens) {
+  const std::size_t most = std::min(text::kMaxVocabularySize, vocabulary.size() + kMaxHoles);
+  for (const auto& [token, id] : vocabulary.items()) {
+    GAMELAN_RETURN_IF_ERROR(place(token, id, most, where, tokens));
+  }
+  return base::OkStatus();
+}
+
+std::string model_kind(JsonReader& reader, const json& section) {
+  const char* const guess = section.contains("merges")                  ? "BPE"
+                            : section.value("vocab", json()).is_array() ? "Unigram"
+                                                                        : "WordPiece";
+  return reader.string("type", guess);
+}
+
+base::StatusOr<ModelJson> read_model_json(const json& section, const std::string& where,
+                                          bool byte_level) {
+  JsonReader reader(section, where);
+  GAMELAN_RETURN_IF_ERROR(reader.status());
+  const std::string kind = model_kind(reader, section);
+  GAMELAN_RETURN_IF_ERROR(reader.status());
+  ModelJson model;
+  if (kind == "Unigram") {
+    GAMELAN_ASSIGN_OR_RETURN(text::UnigramVocabulary unigram, read_unigram(section, where));
+    unigram.byte_level = byte_level;
+    model.encoder = std::make_unique<text::UnigramEncoder>(unigram);
+    model.tokens = std::move(unigram.tokens);
+    return model;
+  }
+  if (kind != "BPE") {
+    return unknown_type(where, kind, "BPE, Unigram, WordPiece");
+  }
+  GAMELAN_ASSIGN_OR_RETURN(text::BpeVocabulary bpe, read_bpe(section, where));
+  bpe.byte_level = byte_level;
+  model.tokens = bpe.tokens;
+  auto encoder = text::BpeEncoder::create(std::move(bpe));
+  if (!encoder.ok()) {
+    return base::annotate(encoder.status(), where);
+  }
+  model.encoder = *std::move(encoder);
   return model;
 }
 

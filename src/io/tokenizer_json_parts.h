@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "io/json_file.h"
-#include "text/bpe_encoder.h"
 #include "text/pipeline_tokenizer.h"
+#include "text/subword_encoder.h"
 
 namespace gamelan::io {
 
@@ -28,8 +28,16 @@ base::StatusOr<PreTokenizerJson> read_pre_tokenizer_json(const nlohmann::json& s
 base::StatusOr<std::unique_ptr<text::TokenDecoder>> read_decoder_json(const nlohmann::json& section,
                                                                       const std::string& where);
 
-base::StatusOr<text::BpeVocabulary> read_bpe_json(const nlohmann::json& section,
-                                                  const std::string& where);
+struct ModelJson {
+  std::unique_ptr<text::SubwordEncoder> encoder;
+  std::vector<std::string> tokens;
+};
+/// A model of type BPE or Unigram.
+base::StatusOr<ModelJson> read_model_json(const nlohmann::json& section, const std::string& where,
+                                          bool byte_level);
+
+/// "type", or what the other keys tell.
+std::string model_kind(JsonReader& reader, const nlohmann::json& section);
 
 /// Appends `parts.added_tokens` and fills `parts.tokens` up; `tokens` is a list of objects with an
 /// id.

@@ -1,7 +1,9 @@
 // The sections of a tokenizer.json that treat text: normalizer, pre_tokenizer, decoder.
 
+#include "io/base64.h"
 #include "io/tokenizer_json_parts.h"
 #include "text/character_classes.h"
+#include "text/sentence_piece_normalizer.h"
 
 namespace gamelan::io {
 namespace {
@@ -44,6 +46,36 @@ Pattern read_pattern(JsonReader& reader) {
   }
   reader.fail("'pattern': expected {\"String\": …} or {\"Regex\": …}");
   return {};
+}
+
+/// `simple`(pattern, content) for a String, `regex` of the same for a Regex.
+template <class Part, class Simple, class OfRegex>
+base::StatusOr<std::unique_ptr<Part>> read_replace(JsonReader& reader, Simple&& simple,
+                                                   OfRegex&& of_regex) {
+  const Pattern pattern = read_pattern(reader);
+  const std::string content = reader.string("content", std::nullopt);
+  GAMELAN_RETURN_IF_ERROR(reader.status());
+  if (!pattern.is_regex) {
+    return simple(pattern.text, content);
+  }
+  auto part = of_regex(pattern.text, content);
+  if (!part.ok()) {
+    return base::annotate(part.status(), reader.where());
+  }
+  return part;
+}
+
+base::StatusOr<std::unique_ptr<text::Normalizer>> read_precompiled(JsonReader& reader) {
+  const std::string charsmap = reader.string("precompiled_charsmap", std::nullopt);
+  GAMELAN_RETURN_IF_ERROR(reader.status());
+  const std::optional<std::string> blob = decode_base64(charsmap);
+  if (!blob) {
+    return base::invalid_argument("{}: 'precompiled_charsmap': expected base64, got '{}'",
+                                  reader.where(), charsmap.substr(0, 60));
+  }
+  GAMELAN_ASSIGN_OR_RETURN(text::PrecompiledMap map,
+                           text::PrecompiledMap::create(*blob, reader.where()));
+  return text::make_precompiled(std::move(map));
 }
 
 SplitBehavior read_behavior(JsonReader& reader) {
@@ -180,16 +212,17 @@ base::StatusOr<std::unique_ptr<text::Normalizer>> read_normalizer_json(const jso
   } else if (type == "Prepend") {
     normalizer = text::make_prepend(reader.string("prepend", std::nullopt));
   } else if (type == "Replace") {
-    const Pattern pattern = read_pattern(reader);
-    if (pattern.is_regex) {
-      return base::unimplemented("{}: expected Replace of a String, got the Regex '{}'", where,
-                                 pattern.text.substr(0, 60));
-    }
-    normalizer = text::make_replace(pattern.text, reader.string("content", std::nullopt));
+    return read_replace<text::Normalizer>(reader, text::make_replace, text::make_regex_replace);
+  } else if (type == "Precompiled") {
+    return read_precompiled(reader);
+  } else if (type == "Nmt") {
+    normalizer = text::make_nmt();
+  } else if (type == "ByteLevel") {
+    normalizer = text::make_byte_alphabet();
   } else {
-    return unknown_type(
-        where, type,
-        "Lowercase, NFC, NFD, NFKC, NFKD, Prepend, Replace, Sequence, Strip, StripAccents");
+    return unknown_type(where, type,
+                        "ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Precompiled, Prepend, "
+                        "Replace, Sequence, Strip, StripAccents");
   }
   GAMELAN_RETURN_IF_ERROR(reader.status());
   return normalizer;
@@ -225,11 +258,8 @@ base::StatusOr<std::unique_ptr<text::TokenDecoder>> read_decoder_json(const json
   } else if (type == "Fuse") {
     decoder = text::make_fuse_decoder();
   } else if (type == "Replace") {
-    const Pattern pattern = read_pattern(reader);
-    if (pattern.is_regex) {
-      return base::unimplemented("{}: expected Replace of a String, got a Regex", where);
-    }
-    decoder = text::make_replace_decoder(pattern.text, reader.string("content", std::nullopt));
+    return read_replace<text::TokenDecoder>(reader, text::make_replace_decoder,
+                                            text::make_regex_replace_decoder);
   } else if (type == "Strip") {
     const std::string content = reader.string("content", " ");
     const auto start = static_cast<std::size_t>(reader.integer("start", 0, 0, 1'000'000));
