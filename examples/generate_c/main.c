@@ -14,19 +14,19 @@ int main(int argc, char** argv) {
     fprintf(stderr, "usage: %s MODEL PROMPT\n", argv[0]);
     return 2;
   }
-  gamelan_default_options(&options);
-  gamelan_default_request(&request);
+  gamelan_default_options(&options, sizeof(options));
+  gamelan_default_request(&request, sizeof(request));
   request.max_new_tokens = 50;
   failed = gamelan_open(argv[1], &options, &engine) != GAMELAN_OK ||
            gamelan_encode(engine, argv[2], &request.prompt, &request.prompt_tokens) != GAMELAN_OK ||
            gamelan_submit(engine, &request, &id) != GAMELAN_OK;
   while (!failed && !gamelan_idle(engine)) {
-    const gamelan_event* events = NULL;
     size_t count = 0;
-    failed = gamelan_step(engine, &events, &count) != GAMELAN_OK;
+    failed = gamelan_step(engine, &count) != GAMELAN_OK;
     for (size_t i = 0; i < count; ++i) {
-      for (size_t t = 0; t < events[i].token_count; ++t) {
-        printf("%d ", (int)events[i].tokens[t]);
+      const gamelan_event* event = gamelan_get_event(engine, i);
+      for (size_t t = 0; t < event->token_count; ++t) {
+        printf("%d ", (int)event->tokens[t]);
       }
     }
   }

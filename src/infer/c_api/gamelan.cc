@@ -1,6 +1,10 @@
 #include "infer/c_api/gamelan.h"
 
+#include <algorithm>
+#include <cstring>
+#include <exception>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <utility>
@@ -8,11 +12,13 @@
 
 #include "device/arena.h"
 #include "device/thread_pool.h"
+#include "infer/c_api/convert.h"
 #include "infer/engine/engine.h"
 #include "infer/model/load_model.h"
 #include "io/load_tokenizer.h"
 #include "io/model_files.h"
 #include "kernels/context.h"
+#include "text/stream_decoder.h"
 
 using namespace gamelan;
 
@@ -24,13 +30,18 @@ struct gamelan_engine {
   device::Arena arena;
   kernels::Context context;
   std::unique_ptr<infer::CausalModel> model;
+  std::unique_ptr<infer::CausalModel> draft;
   std::unique_ptr<text::Tokenizer> tokenizer;
   std::unique_ptr<infer::Engine> engine;
   // What the last call gave.
-  std::vector<infer::Event> events;
-  std::vector<gamelan_event> told;
+  infer::CEvents events;
   std::vector<text::TokenId> tokens;
   std::string text;
+};
+
+struct gamelan_decoder {
+  text::StreamDecoder decoder;
+  std::string text;  // what the last call gave
 };
 
 namespace {
@@ -56,11 +67,38 @@ int code_of(const base::Status& status) {
   }
 }
 
-base::StatusOr<std::unique_ptr<gamelan_engine>> open(const char* path,
-                                                     const gamelan_options& options) {
-  if (path == nullptr) {
-    return base::invalid_argument("model: expected a path, got NULL");
+/// Runs `call`, which returns a Status: no exception leaves a C function.
+template <class Call>
+int guarded(Call&& call) {
+  try {
+    return code_of(call());
+  } catch (const std::bad_alloc&) {
+    return code_of(base::resource_exhausted("out of memory"));
+  } catch (const std::exception& error) {
+    return code_of(base::internal("unexpected exception: {}", error.what()));
   }
+}
+
+base::Status needs(const char* argument, const void* pointer) {
+  return pointer != nullptr ? base::OkStatus()
+                            : base::invalid_argument("{}: expected a pointer, got NULL", argument);
+}
+
+base::Status needs_tokenizer(const gamelan_engine* engine) {
+  GAMELAN_RETURN_IF_ERROR(needs("engine", engine));
+  return engine->tokenizer != nullptr
+             ? base::OkStatus()
+             : base::failed_precondition("the model has no tokenizer; name one in the options");
+}
+
+base::StatusOr<std::span<const text::TokenId>> tokens_of(const int32_t* tokens, size_t count) {
+  if (count > 0) {
+    GAMELAN_RETURN_IF_ERROR(needs("tokens", tokens));
+  }
+  return std::span<const text::TokenId>(tokens, count);
+}
+
+base::StatusOr<infer::LoadOptions> load_options(const gamelan_options& options) {
   infer::LoadOptions load;
   if (options.dtype != nullptr) {
     load.scheme = kernels::scheme_from_name(options.dtype);
@@ -69,32 +107,40 @@ base::StatusOr<std::unique_ptr<gamelan_engine>> open(const char* path,
                                     options.dtype);
     }
   }
+  return load;
+}
+
+/// The named tokenizer, or the model's; null when the model has none.
+base::StatusOr<std::unique_ptr<text::Tokenizer>> load_tokenizer(const char* model,
+                                                                const char* named) {
+  if (named != nullptr) {
+    return io::load_tokenizer(named);
+  }
+  GAMELAN_ASSIGN_OR_RETURN(const io::ModelFiles files, io::load_model_files(model));
+  auto tokenizer = io::load_tokenizer(files.tokenizer_path);
+  return tokenizer.ok() ? *std::move(tokenizer) : nullptr;
+}
+
+base::StatusOr<std::unique_ptr<gamelan_engine>> open(const char* path,
+                                                     const gamelan_options& given) {
+  GAMELAN_RETURN_IF_ERROR(needs("model", path));
+  GAMELAN_ASSIGN_OR_RETURN(const gamelan_options options, infer::complete(given));
+  GAMELAN_ASSIGN_OR_RETURN(const infer::LoadOptions load, load_options(options));
   if (options.threads < 0) {
     return base::invalid_argument("threads: expected 0 or more, got {}", options.threads);
   }
   auto opened = std::make_unique<gamelan_engine>(options.threads);
   GAMELAN_ASSIGN_OR_RETURN(opened->model, infer::load_causal_model(path, opened->context, load));
-  GAMELAN_ASSIGN_OR_RETURN(const io::ModelFiles files, io::load_model_files(path));
-  const bool named = options.tokenizer != nullptr;
-  auto tokenizer = io::load_tokenizer(named ? options.tokenizer : files.tokenizer_path);
-  if (tokenizer.ok()) {
-    opened->tokenizer = *std::move(tokenizer);
-  } else if (named) {
-    return tokenizer.status();
+  GAMELAN_ASSIGN_OR_RETURN(opened->tokenizer, load_tokenizer(path, options.tokenizer));
+  if (options.draft_model != nullptr) {
+    GAMELAN_ASSIGN_OR_RETURN(opened->draft,
+                             infer::load_causal_model(options.draft_model, opened->context, load));
   }
-  infer::EngineOptions engine;
-  engine.cache.dtype = opened->model->natural_cache_dtype();
-  engine.cache_bytes = options.cache_bytes;
-  engine.max_step_tokens = options.max_step_tokens;
-  engine.max_sequences = options.max_sequences;
-  GAMELAN_ASSIGN_OR_RETURN(opened->engine, infer::Engine::create(*opened->model, engine));
+  GAMELAN_ASSIGN_OR_RETURN(const infer::EngineOptions engine,
+                           infer::engine_options(options, *opened->model));
+  GAMELAN_ASSIGN_OR_RETURN(opened->engine,
+                           infer::Engine::create(*opened->model, engine, opened->draft.get()));
   return opened;
-}
-
-base::Status needs_tokenizer(const gamelan_engine& engine) {
-  return engine.tokenizer != nullptr
-             ? base::OkStatus()
-             : base::failed_precondition("the model has no tokenizer; name one in the options");
 }
 
 }  // namespace
@@ -105,26 +151,27 @@ const char* gamelan_last_error(void) {
   return last_error.c_str();
 }
 
-void gamelan_default_options(gamelan_options* options) {
-  const infer::EngineOptions defaults;
-  *options = {
-      nullptr, nullptr, 0, defaults.cache_bytes, defaults.max_step_tokens, defaults.max_sequences};
+void gamelan_default_options(gamelan_options* options, size_t size) {
+  gamelan_options defaults = infer::default_c_options();
+  defaults.size = size;
+  std::memcpy(options, &defaults, std::min(size, sizeof(defaults)));
 }
 
-void gamelan_default_request(gamelan_request* request) {
-  *request = {};
-  const infer::Request defaults;
-  request->max_new_tokens = defaults.max_new_tokens;
-  request->n = 1;
-  request->beam_width = 1;
-  request->top_p = 1.0;
-  request->repetition_penalty = 1.0;
+void gamelan_default_request(gamelan_request* request, size_t size) {
+  gamelan_request defaults = infer::default_c_request();
+  defaults.size = size;
+  std::memcpy(request, &defaults, std::min(size, sizeof(defaults)));
 }
 
 int gamelan_open(const char* model, const gamelan_options* options, gamelan_engine** engine) {
-  auto opened = open(model, *options);
-  *engine = opened.ok() ? opened->release() : nullptr;
-  return code_of(opened.status());
+  return guarded([&]() -> base::Status {
+    GAMELAN_RETURN_IF_ERROR(needs("engine", engine));
+    *engine = nullptr;
+    GAMELAN_ASSIGN_OR_RETURN(
+        auto opened, open(model, options != nullptr ? *options : infer::default_c_options()));
+    *engine = opened.release();
+    return base::OkStatus();
+  });
 }
 
 void gamelan_close(gamelan_engine* engine) {
@@ -133,71 +180,119 @@ void gamelan_close(gamelan_engine* engine) {
 
 int gamelan_encode(gamelan_engine* engine, const char* text, const int32_t** tokens,
                    size_t* token_count) {
-  if (const base::Status status = needs_tokenizer(*engine); !status.ok()) {
-    return code_of(status);
-  }
-  engine->tokens = engine->tokenizer->encode(text);
-  *tokens = engine->tokens.data();
-  *token_count = engine->tokens.size();
-  return GAMELAN_OK;
+  return guarded([&]() -> base::Status {
+    GAMELAN_RETURN_IF_ERROR(needs("text", text));
+    GAMELAN_RETURN_IF_ERROR(needs("tokens", tokens));
+    GAMELAN_RETURN_IF_ERROR(needs("token_count", token_count));
+    GAMELAN_RETURN_IF_ERROR(needs_tokenizer(engine));
+    engine->tokens = engine->tokenizer->encode(text);
+    *tokens = engine->tokens.data();
+    *token_count = engine->tokens.size();
+    return base::OkStatus();
+  });
 }
 
 int gamelan_decode(gamelan_engine* engine, const int32_t* tokens, size_t token_count,
                    const char** text) {
-  if (const base::Status status = needs_tokenizer(*engine); !status.ok()) {
-    return code_of(status);
-  }
-  engine->text = engine->tokenizer->decode(std::span(tokens, token_count), true);
-  *text = engine->text.c_str();
-  return GAMELAN_OK;
+  return guarded([&]() -> base::Status {
+    GAMELAN_RETURN_IF_ERROR(needs("text", text));
+    GAMELAN_RETURN_IF_ERROR(needs_tokenizer(engine));
+    GAMELAN_ASSIGN_OR_RETURN(const auto given, tokens_of(tokens, token_count));
+    engine->text = engine->tokenizer->decode(given, true);
+    *text = engine->text.c_str();
+    return base::OkStatus();
+  });
+}
+
+int gamelan_decoder_open(gamelan_engine* engine, gamelan_decoder** decoder) {
+  return guarded([&]() -> base::Status {
+    GAMELAN_RETURN_IF_ERROR(needs("decoder", decoder));
+    *decoder = nullptr;
+    GAMELAN_RETURN_IF_ERROR(needs_tokenizer(engine));
+    *decoder = new gamelan_decoder{
+        text::StreamDecoder(*engine->tokenizer, /*skip_special_tokens=*/true), {}};
+    return base::OkStatus();
+  });
+}
+
+int gamelan_decoder_push(gamelan_decoder* decoder, const int32_t* tokens, size_t token_count,
+                         const char** text) {
+  return guarded([&]() -> base::Status {
+    GAMELAN_RETURN_IF_ERROR(needs("decoder", decoder));
+    GAMELAN_RETURN_IF_ERROR(needs("text", text));
+    GAMELAN_ASSIGN_OR_RETURN(const auto given, tokens_of(tokens, token_count));
+    decoder->text.clear();
+    for (const text::TokenId token : given) {
+      decoder->text += decoder->decoder.push(token);
+    }
+    *text = decoder->text.c_str();
+    return base::OkStatus();
+  });
+}
+
+int gamelan_decoder_finish(gamelan_decoder* decoder, const char** text) {
+  return guarded([&]() -> base::Status {
+    GAMELAN_RETURN_IF_ERROR(needs("decoder", decoder));
+    GAMELAN_RETURN_IF_ERROR(needs("text", text));
+    decoder->text = decoder->decoder.finish();
+    *text = decoder->text.c_str();
+    return base::OkStatus();
+  });
+}
+
+void gamelan_decoder_close(gamelan_decoder* decoder) {
+  delete decoder;
 }
 
 int gamelan_submit(gamelan_engine* engine, const gamelan_request* request, uint64_t* id) {
-  infer::Request made;
-  made.prompt.assign(request->prompt, request->prompt + request->prompt_tokens);
-  made.max_new_tokens = request->max_new_tokens;
-  made.min_new_tokens = request->min_new_tokens;
-  made.n = request->n;
-  made.beam.width = request->beam_width;
-  made.sampling.temperature = request->temperature;
-  made.sampling.top_k = request->top_k;
-  made.sampling.top_p = request->top_p;
-  made.sampling.min_p = request->min_p;
-  made.sampling.repetition_penalty = request->repetition_penalty;
-  if (request->has_seed != 0) {
-    made.sampling.seed = request->seed;
-  }
-  if (request->ignore_end != 0) {
-    made.end_tokens.emplace();
-  }
-  const auto submitted = engine->engine->submit(std::move(made));
-  *id = submitted.ok() ? *submitted : 0;
-  return code_of(submitted.status());
+  return guarded([&]() -> base::Status {
+    GAMELAN_RETURN_IF_ERROR(needs("engine", engine));
+    GAMELAN_RETURN_IF_ERROR(needs("request", request));
+    GAMELAN_RETURN_IF_ERROR(needs("id", id));
+    *id = 0;
+    GAMELAN_ASSIGN_OR_RETURN(infer::Request made, infer::request_of(*request));
+    GAMELAN_ASSIGN_OR_RETURN(*id, engine->engine->submit(std::move(made)));
+    return base::OkStatus();
+  });
 }
 
 int gamelan_cancel(gamelan_engine* engine, uint64_t id) {
-  return code_of(engine->engine->cancel(id));
+  return guarded([&]() -> base::Status {
+    GAMELAN_RETURN_IF_ERROR(needs("engine", engine));
+    return engine->engine->cancel(id);
+  });
 }
 
-int gamelan_step(gamelan_engine* engine, const gamelan_event** events, size_t* event_count) {
-  auto happened = engine->engine->step();
-  engine->events.clear();
-  engine->told.clear();
-  if (happened.ok()) {
-    engine->events = *std::move(happened);
-  }
-  for (const infer::Event& event : engine->events) {
-    engine->told.push_back({event.request, event.index, event.tokens.data(), event.tokens.size(),
-                            infer::name_of(event.finish).data(), event.error.c_str(),
-                            event.last ? 1 : 0});
-  }
-  *events = engine->told.data();
-  *event_count = engine->told.size();
-  return code_of(happened.status());
+int gamelan_step(gamelan_engine* engine, size_t* event_count) {
+  return guarded([&]() -> base::Status {
+    GAMELAN_RETURN_IF_ERROR(needs("engine", engine));
+    GAMELAN_RETURN_IF_ERROR(needs("event_count", event_count));
+    engine->events.assign({});
+    *event_count = 0;
+    GAMELAN_ASSIGN_OR_RETURN(auto happened, engine->engine->step());
+    engine->events.assign(std::move(happened));
+    *event_count = engine->events.size();
+    return base::OkStatus();
+  });
+}
+
+const gamelan_event* gamelan_get_event(const gamelan_engine* engine, size_t index) {
+  return engine != nullptr ? engine->events.at(index) : nullptr;
 }
 
 int gamelan_idle(const gamelan_engine* engine) {
-  return engine->engine->idle() ? 1 : 0;
+  return engine == nullptr || engine->engine->idle() ? 1 : 0;
+}
+
+int gamelan_get_statistics(const gamelan_engine* engine, gamelan_statistics* statistics,
+                           size_t size) {
+  return guarded([&]() -> base::Status {
+    GAMELAN_RETURN_IF_ERROR(needs("engine", engine));
+    GAMELAN_RETURN_IF_ERROR(needs("statistics", statistics));
+    const gamelan_statistics now = infer::statistics_of(engine->engine->statistics());
+    std::memcpy(statistics, &now, std::min(size, sizeof(now)));
+    return base::OkStatus();
+  });
 }
 
 }  // extern "C"
