@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "io/gguf_architecture.h"
-#include "io/mapped_file.h"
+#include "io/gguf_parts.h"
 #include "io/weight_layouts.h"
 #include "io/weight_rows.h"
 #include "text/utf8.h"
@@ -13,18 +13,17 @@
 namespace gamelan::io {
 namespace {
 
-/// What the views of one file need.
+/// What the views need.
 struct Owner {
-  MappedFile mapped;
-  std::string name;
+  GgufParts parts;
   std::deque<ReorderedRows> reordered;
   std::deque<TransposedMatrix> transposed;
 };
 
 WeightView view_of(const GgufTensor& tensor, std::string name, const Owner& owner) {
   WeightView view{std::move(name), tensor.format->dtype,         tensor.shape,
-                  tensor.bytes,    gguf_decoder(*tensor.format), owner.name};
-  view.mapped = !owner.mapped.path().empty();
+                  tensor.bytes,    gguf_decoder(*tensor.format), owner.parts.file.name_of(tensor)};
+  view.mapped = !owner.parts.mapped.empty();
   return view;
 }
 
@@ -62,9 +61,9 @@ bool is_table(std::string_view name) {
   return name == "rope_freqs.weight" || name.ends_with(".attn_rot_embd.weight");
 }
 
-base::StatusOr<std::vector<WeightView>> views_of(const GgufFile& file,
-                                                 const GgufArchitecture& architecture,
+base::StatusOr<std::vector<WeightView>> views_of(const GgufArchitecture& architecture,
                                                  const ModelConfig& config, Owner& owner) {
+  const GgufFile& file = owner.parts.file;
   std::vector<WeightView> views;
   for (const GgufTensor& tensor : file.tensors()) {
     if (is_table(tensor.name)) {
@@ -75,7 +74,7 @@ base::StatusOr<std::vector<WeightView>> views_of(const GgufFile& file,
       return base::unimplemented(
           "{}: tensor '{}' belongs to no part of architecture {} that is "
           "known",
-          owner.name, text::replace_invalid_utf8(tensor.name.substr(0, 100)),
+          file.name_of(tensor), text::replace_invalid_utf8(tensor.name.substr(0, 100)),
           model_type_of(config.architecture));
     }
     WeightView view = view_of(tensor, std::move(named->name), owner);
@@ -87,41 +86,35 @@ base::StatusOr<std::vector<WeightView>> views_of(const GgufFile& file,
   return views;
 }
 
-base::StatusOr<ModelFiles> parse(std::span<const std::byte> bytes, std::shared_ptr<Owner> owner) {
-  GAMELAN_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::parse(bytes, owner->name));
-  GgufReader reader(file);
-  const std::int64_t parts = reader.integer("split.count", 1, 0, 1 << 16);
-  const bool has_tokenizer = file.find("tokenizer.ggml.tokens") != nullptr;
-  GAMELAN_RETURN_IF_ERROR(reader.status());
-  if (parts > 1) {
-    return base::unimplemented(
-        "{}: expected a whole model, got one of {} parts; join them with llama-gguf-split --merge",
-        owner->name, parts);
-  }
+base::StatusOr<ModelFiles> make_model(GgufParts parts) {
+  auto owner = std::make_shared<Owner>();
+  owner->parts = std::move(parts);
+  const GgufFile& file = owner->parts.file;
   GAMELAN_ASSIGN_OR_RETURN(const GgufArchitecture* architecture, find_gguf_architecture(file));
   GAMELAN_ASSIGN_OR_RETURN(ModelConfig config, architecture->config_of(file));
   std::vector<Weights::Part> all(1);
-  GAMELAN_ASSIGN_OR_RETURN(all[0].tensors, views_of(file, *architecture, config, *owner));
-  const std::string name = owner->name;
-  all[0].owner = std::move(owner);
-  GAMELAN_ASSIGN_OR_RETURN(Weights weights, Weights::create(name, std::move(all)));
-  return ModelFiles{std::move(config), std::move(weights), has_tokenizer ? name : ""};
+  GAMELAN_ASSIGN_OR_RETURN(all[0].tensors, views_of(*architecture, config, *owner));
+  all[0].owner = owner;
+  GAMELAN_ASSIGN_OR_RETURN(Weights weights, Weights::create(file.name(), std::move(all)));
+  const bool has_tokenizer = file.find("tokenizer.ggml.tokens") != nullptr;
+  return ModelFiles{std::move(config), std::move(weights), has_tokenizer ? file.name() : ""};
 }
 
 }  // namespace
 
 base::StatusOr<ModelFiles> open_gguf(std::string_view path) {
-  auto owner = std::make_shared<Owner>();
-  GAMELAN_ASSIGN_OR_RETURN(owner->mapped, MappedFile::open(path));
-  owner->name = std::string(path);
-  const auto bytes = owner->mapped.bytes();
-  return parse(bytes, std::move(owner));
+  GAMELAN_ASSIGN_OR_RETURN(GgufParts parts, open_gguf_parts(path));
+  return make_model(std::move(parts));
 }
 
 base::StatusOr<ModelFiles> parse_gguf(std::span<const std::byte> bytes, std::string_view name) {
-  auto owner = std::make_shared<Owner>();
-  owner->name = std::string(name);
-  return parse(bytes, std::move(owner));
+  GAMELAN_ASSIGN_OR_RETURN(GgufFile file, GgufFile::parse(bytes, name));
+  GAMELAN_ASSIGN_OR_RETURN(const std::int64_t parts, count_gguf_parts(file));
+  if (parts > 1) {
+    return base::invalid_argument("{}: expected the bytes of a whole model, got one of {} parts",
+                                  name, parts);
+  }
+  return make_model({{}, std::move(file)});
 }
 
 }  // namespace gamelan::io

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <limits>
+#include <utility>
 
 #include "io/byte_reader.h"
 #include "io/lfs_pointer.h"
@@ -122,19 +124,19 @@ class GgufParser {
  public:
   GgufParser(std::span<const std::byte> bytes, std::string_view name)
       : bytes_(bytes), reader_(bytes) {
-    file_.name_ = std::string(name);
+    file_.names_ = {std::string(name)};
   }
 
   base::StatusOr<GgufFile> parse() {
     if (!is_gguf(bytes_)) {
       return base::data_loss("{}: expected a GGUF file, got {} bytes that do not begin with 'GGUF'",
-                             file_.name_, bytes_.size());
+                             file_.name(), bytes_.size());
     }
     reader_.take(kMagic.size());
     const auto version = reader_.read<std::uint32_t>();
     if (version != 2 && version != 3) {
       const bool swapped = version == 0x02000000 || version == 0x03000000;
-      return base::unimplemented("{}: GGUF version {}{}; known are 2 and 3", file_.name_, version,
+      return base::unimplemented("{}: GGUF version {}{}; known are 2 and 3", file_.name(), version,
                                  swapped ? " (a big-endian file)" : "");
     }
     const auto tensors = reader_.read<std::uint64_t>();
@@ -151,7 +153,7 @@ class GgufParser {
 
  private:
   base::Status cut_short(std::string_view what) {
-    return base::data_loss("{}: {} does not lie within the file's {} bytes", file_.name_, what,
+    return base::data_loss("{}: {} does not lie within the file's {} bytes", file_.name(), what,
                            bytes_.size());
   }
 
@@ -172,14 +174,14 @@ class GgufParser {
       const auto taken = reader_.take(size);
       value = taken.empty() ? GgufValue() : scalar(type, taken);
     } else {
-      return base::data_loss("{}: '{}' has type {}, expected one of 0 to 12", file_.name_,
+      return base::data_loss("{}: '{}' has type {}, expected one of 0 to 12", file_.name(),
                              shown(key), static_cast<std::uint32_t>(type));
     }
     if (!reader_.ok()) {
       return cut_short(fmt::format("the value of '{}'", shown(key)));
     }
     if (!file_.values_.emplace(key, std::move(value)).second) {
-      return base::data_loss("{}: the key '{}' occurs twice", file_.name_, shown(key));
+      return base::data_loss("{}: the key '{}' occurs twice", file_.name(), shown(key));
     }
     return base::OkStatus();
   }
@@ -192,7 +194,7 @@ class GgufParser {
     const std::uint64_t size = strings ? sizeof(std::uint64_t) : size_of(array.type);
     if (size == 0) {
       return base::unimplemented("{}: '{}': expected an array of numbers or strings, got type {}",
-                                 file_.name_, shown(key), static_cast<std::uint32_t>(array.type));
+                                 file_.name(), shown(key), static_cast<std::uint32_t>(array.type));
     }
     if (!reader_.ok() || array.count > reader_.left() / size) {
       return cut_short(fmt::format("the array '{}' of {} elements", shown(key), array.count));
@@ -214,7 +216,7 @@ class GgufParser {
     if (!reader_.ok() || tensor.name.size() > kMaxName) {
       return cut_short(fmt::format("the name of tensor {}", file_.tensors_.size()));
     }
-    const std::string where = fmt::format("{}: tensor '{}'", file_.name_, shown(tensor.name));
+    const std::string where = fmt::format("{}: tensor '{}'", file_.name(), shown(tensor.name));
     if (dimensions < 1 || dimensions > kMaxDimensions) {
       return base::data_loss("{}: expected 1 to {} dimensions, got {}", where, kMaxDimensions,
                              dimensions);
@@ -270,7 +272,7 @@ class GgufParser {
         return cut_short(fmt::format("{} of {} bytes from {} on", where, size, offset));
       }
       if (offset % step != 0) {
-        return base::data_loss("{}: {}: its offset {} is not a multiple of {}", file_.name_, where,
+        return base::data_loss("{}: {}: its offset {} is not a multiple of {}", file_.name(), where,
                                offset, alignment);
       }
       tensor.bytes = data.subspan(offset, size);
@@ -284,8 +286,8 @@ class GgufParser {
     for (std::size_t i = 1; i < order.size(); ++i) {
       const GgufTensor& before = file_.tensors_[order[i - 1].second];
       if (before.bytes.size() > order[i].first - order[i - 1].first) {
-        return base::data_loss("{}: tensors '{}' and '{}' overlap", file_.name_, shown(before.name),
-                               shown(file_.tensors_[order[i].second].name));
+        return base::data_loss("{}: tensors '{}' and '{}' overlap", file_.name(),
+                               shown(before.name), shown(file_.tensors_[order[i].second].name));
       }
     }
     return base::OkStatus();
@@ -306,6 +308,20 @@ base::StatusOr<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::
   GAMELAN_RETURN_IF_ERROR(
       check_no_lfs_pointer({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, name));
   return GgufParser(bytes, name).parse();
+}
+
+base::Status GgufFile::append(GgufFile part) {
+  for (GgufTensor& tensor : part.tensors_) {
+    if (const GgufTensor* const other = find_tensor(tensor.name)) {
+      return base::data_loss("{}: tensor '{}' is in {} as well", part.name(), shown(tensor.name),
+                             name_of(*other));
+    }
+    tensor.part += names_.size();
+    tensor_index_.emplace(tensor.name, tensors_.size());
+    tensors_.push_back(std::move(tensor));
+  }
+  std::move(part.names_.begin(), part.names_.end(), std::back_inserter(names_));
+  return base::OkStatus();
 }
 
 const GgufValue* GgufFile::find(std::string_view key) const {

@@ -55,10 +55,11 @@ struct GgufTensor {
   tensor::Shape shape;  // row-major: the file's dimensions in reverse
   const GgufFormat* format = nullptr;
   std::span<const std::byte> bytes;
+  std::size_t part = 0;  // the file that has it, in the order of append()
 };
 
-/// A parsed file. Everything points into its bytes, which must outlive the object. Immutable;
-/// thread-safe.
+/// A parsed file, or several of one model joined. Everything points into their bytes, which must
+/// outlive the object. const methods are thread-safe.
 class GgufFile {
  public:
   /// `name` stands in messages. kDataLoss when something does not lie within the file, tensors
@@ -66,16 +67,22 @@ class GgufFile {
   /// types that are not read (the message lists the known ones).
   static base::StatusOr<GgufFile> parse(std::span<const std::byte> bytes, std::string_view name);
 
+  /// Adds the tensors, not the keys, of another file of the same model. kDataLoss when both have
+  /// one.
+  base::Status append(GgufFile part);
+
   /// nullptr when there is no such key.
   const GgufValue* find(std::string_view key) const;
   const GgufTensor* find_tensor(std::string_view name) const;
-  /// In the order of the file.
+  /// In the order of the files.
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
-  const std::string& name() const { return name_; }
+  const std::string& name() const { return names_.front(); }
+  /// The file that has it.
+  const std::string& name_of(const GgufTensor& tensor) const { return names_[tensor.part]; }
 
  private:
   friend class GgufParser;
-  std::string name_;
+  std::vector<std::string> names_ = {""};  // of the parts
   std::unordered_map<std::string_view, GgufValue> values_;
   std::vector<GgufTensor> tensors_;
   std::unordered_map<std::string_view, std::size_t> tensor_index_;

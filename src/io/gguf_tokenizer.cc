@@ -7,7 +7,7 @@
 #include "io/bpe_writer.h"
 #include "io/gguf.h"
 #include "io/gguf_file.h"
-#include "io/mapped_file.h"
+#include "io/gguf_parts.h"
 #include "text/bpe_encoder.h"
 #include "text/pipeline_tokenizer.h"
 #include "text/sentence_piece_tokenizer.h"
@@ -213,6 +213,22 @@ Result make_byte_level(const GgufFile& file, GgufReader& reader, Vocabulary voca
   return std::make_unique<text::PipelineTokenizer>(std::move(parts));
 }
 
+Result make_tokenizer(const GgufFile& file) {
+  GgufReader reader(file);
+  Vocabulary vocabulary;
+  GAMELAN_RETURN_IF_ERROR(read_tokens(file, reader, vocabulary));
+  const std::string kind = reader.text("tokenizer.ggml.model", std::nullopt);
+  GAMELAN_RETURN_IF_ERROR(reader.status());
+  if (kind == "llama") {
+    return make_sentence_piece(file, reader, std::move(vocabulary));
+  }
+  if (kind == "gpt2") {
+    return make_byte_level(file, reader, std::move(vocabulary));
+  }
+  return base::unimplemented("{}: unknown tokenizer '{}'; known are llama and gpt2", file.name(),
+                             text::replace_invalid_utf8(kind.substr(0, 60)));
+}
+
 base::Status save_byte_level(const GgufFile& file, GgufReader& reader, Vocabulary vocabulary,
                              std::string_view folder) {
   GAMELAN_ASSIGN_OR_RETURN(const ByteLevelParts parts, read_byte_level(file, reader, vocabulary));
@@ -237,34 +253,21 @@ base::Status save_byte_level(const GgufFile& file, GgufReader& reader, Vocabular
 }  // namespace
 
 base::Status save_gguf_byte_level(std::string_view path, std::string_view folder) {
-  GAMELAN_ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::open(path));
-  GAMELAN_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::parse(mapped.bytes(), path));
-  GgufReader reader(file);
+  GAMELAN_ASSIGN_OR_RETURN(const GgufParts parts, open_first_gguf_part(path));
+  GgufReader reader(parts.file);
   Vocabulary vocabulary;
-  GAMELAN_RETURN_IF_ERROR(read_tokens(file, reader, vocabulary));
-  return save_byte_level(file, reader, std::move(vocabulary), folder);
+  GAMELAN_RETURN_IF_ERROR(read_tokens(parts.file, reader, vocabulary));
+  return save_byte_level(parts.file, reader, std::move(vocabulary), folder);
 }
 
 Result parse_gguf_tokenizer(std::span<const std::byte> bytes, std::string_view name) {
   GAMELAN_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::parse(bytes, name));
-  GgufReader reader(file);
-  Vocabulary vocabulary;
-  GAMELAN_RETURN_IF_ERROR(read_tokens(file, reader, vocabulary));
-  const std::string kind = reader.text("tokenizer.ggml.model", std::nullopt);
-  GAMELAN_RETURN_IF_ERROR(reader.status());
-  if (kind == "llama") {
-    return make_sentence_piece(file, reader, std::move(vocabulary));
-  }
-  if (kind == "gpt2") {
-    return make_byte_level(file, reader, std::move(vocabulary));
-  }
-  return base::unimplemented("{}: unknown tokenizer '{}'; known are llama and gpt2", file.name(),
-                             text::replace_invalid_utf8(kind.substr(0, 60)));
+  return make_tokenizer(file);
 }
 
 Result load_gguf_tokenizer(std::string_view path) {
-  GAMELAN_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
-  return parse_gguf_tokenizer(file.bytes(), path);
+  GAMELAN_ASSIGN_OR_RETURN(const GgufParts parts, open_first_gguf_part(path));
+  return make_tokenizer(parts.file);
 }
 
 }  // namespace gamelan::io

@@ -1,6 +1,7 @@
 #include "io/model_files.h"
 
 #include <filesystem>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "io/faster_transformer.h"
 #include "io/gguf.h"
 #include "io/gguf_file.h"
+#include "io/gguf_parts.h"
 #include "io/llama2c.h"
 #include "io/mapped_file.h"
 
@@ -40,16 +42,17 @@ std::string tokenizer_beside(const fs::path& checkpoint) {
   return found.size() == 1 ? found.front() : "";
 }
 
-/// The only *.gguf of a folder; empty when there is none, or several.
+/// The only *.gguf of a folder, or the first part of the only model in several; empty when there is
+/// none, or several models.
 std::string only_gguf(const fs::path& folder) {
   std::error_code error;
-  std::vector<std::string> found;
+  std::set<std::string> found;
   for (fs::directory_iterator i(folder, error), end; !error && i != end; i.increment(error)) {
     if (i->path().extension() == ".gguf") {
-      found.push_back(i->path().string());
+      found.insert(first_gguf_part(i->path().string()));
     }
   }
-  return found.size() == 1 ? found.front() : "";
+  return found.size() == 1 ? *found.begin() : "";
 }
 
 base::StatusOr<ModelFiles> load_faster_transformer(const std::string& path) {
@@ -99,7 +102,7 @@ base::StatusOr<ModelFiles> load_model_files(std::string_view path) {
   }
   return base::invalid_argument(
       "{}: expected config.json (a HuggingFace folder), config.ini (a FasterTransformer folder, "
-      "or one *-gpu folder that holds it) or one *.gguf, found none of them",
+      "or one *-gpu folder that holds it) or one *.gguf (or its parts), found none of them",
       path);
 }
 

@@ -21,9 +21,9 @@ struct ModelFiles {
 /// Opens the model at `path` (docs/formats/model_folder.md). Recognised by content:
 ///   a folder with config.json: HuggingFace's;
 ///   a FasterTransformer folder, OUT or OUT/2-gpu, which holds no tokenizer;
-///   a file: GGUF, with the tokenizer inside; a llama2.c checkpoint, whose tokenizer.bin or only
-///   tok*.bin lies beside it;
-///   a folder with one *.gguf and none of the above.
+///   a file: GGUF, or any of its parts, with the tokenizer inside; a llama2.c checkpoint, whose
+///   tokenizer.bin or only tok*.bin lies beside it;
+///   a folder with one *.gguf, or the parts of one, and none of the above.
 /// kNotFound when there is nothing at `path`, kInvalidArgument with the list of what is known when
 /// it is none of these.
 base::StatusOr<ModelFiles> load_model_files(std::string_view path);

@@ -327,7 +327,7 @@ TEST(Gguf, WhatIsNotKnownIsNamed) {
       HasSubstr("unknown architecture 'falcon'; known in GGUF files are llama, qwen2"));
   EXPECT_THAT(
       model_error(Made().counts(0, 1).string("split.count").number(2U).number(std::uint16_t{3})),
-      HasSubstr("got one of 3 parts"));
+      HasSubstr("expected the bytes of a whole model, got one of 3 parts"));
   EXPECT_THAT(
       model_error(Made().counts(0, 1).string("general.architecture").number(8U).string("gpt2")),
       HasSubstr("'token_embd.weight': expected a tensor, got nothing"));

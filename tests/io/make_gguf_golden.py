@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Writes small GGUF files of every architecture, with the tokenizers of tests/io/data inside, and gguf/quants.gguf with
-blocks of every quantised type beside what the gguf package reads in them.
+"""Writes small GGUF files of every architecture, with the tokenizers of tests/io/data inside; two of them again in parts,
+gguf/qwen2-parts and gguf/gpt2-parts, whose first part has no tensors; and gguf/quants.gguf with blocks of every quantised
+type beside what the gguf package reads in them.
 
 Needs: pip install gguf sentencepiece protobuf numpy
 Example: make_gguf_golden.py tests/io/data
@@ -156,6 +157,20 @@ def finish(writer):
     writer.close()
 
 
+def make_qwen2(data, writer):
+    add_sizes(writer, True)
+    vocabulary = add_byte_level(writer, f"{data}/tokenizers/qwen2.json", "qwen2")
+    writer.add_eos_token_id(2)
+    llama_tensors(writer, vocabulary, Type.BF16, True)
+    finish(writer)
+
+
+def make_gpt2(data, writer):
+    add_sizes(writer, False)
+    gpt2_tensors(writer, add_byte_level(writer, f"{data}/tokenizers/gpt2.json", "gpt-2"), Type.F16)
+    finish(writer)
+
+
 def make_models(folder):
     data = os.path.dirname(folder)
     writer = gguf.GGUFWriter(f"{folder}/llama.gguf", "llama")
@@ -163,17 +178,10 @@ def make_models(folder):
     llama_tensors(writer, add_sentence_piece(writer, f"{data}/sp_bpe.model"), Type.F16, False)
     finish(writer)
 
-    writer = gguf.GGUFWriter(f"{folder}/qwen2.gguf", "qwen2")
-    add_sizes(writer, True)
-    vocabulary = add_byte_level(writer, f"{data}/tokenizers/qwen2.json", "qwen2")
-    writer.add_eos_token_id(2)
-    llama_tensors(writer, vocabulary, Type.BF16, True)
-    finish(writer)
-
-    writer = gguf.GGUFWriter(f"{folder}/gpt2.gguf", "gpt2")
-    add_sizes(writer, False)
-    gpt2_tensors(writer, add_byte_level(writer, f"{data}/tokenizers/gpt2.json", "gpt-2"), Type.F16)
-    finish(writer)
+    make_qwen2(data, gguf.GGUFWriter(f"{folder}/qwen2.gguf", "qwen2"))
+    make_qwen2(data, gguf.GGUFWriter(f"{folder}/qwen2-parts/qwen2.gguf", "qwen2", split_max_tensors=10))
+    make_gpt2(data, gguf.GGUFWriter(f"{folder}/gpt2.gguf", "gpt2"))
+    make_gpt2(data, gguf.GGUFWriter(f"{folder}/gpt2-parts/gpt2.gguf", "gpt2", split_max_tensors=15, small_first_shard=True))
 
     writer = gguf.GGUFWriter(f"{folder}/bloom.gguf", "bloom")
     add_sizes(writer, False)
@@ -213,6 +221,7 @@ def make_quants(folder):
 
 
 if __name__ == "__main__":
-    os.makedirs(sys.argv[1] + "/gguf", exist_ok=True)
+    for name in ("", "/qwen2-parts", "/gpt2-parts"):
+        os.makedirs(sys.argv[1] + "/gguf" + name, exist_ok=True)
     make_models(sys.argv[1] + "/gguf")
     make_quants(sys.argv[1] + "/gguf")
