@@ -38,10 +38,7 @@ base::Status arrange(GgufLayout layout, const ModelConfig& config, WeightView& v
     if (view.shape.size() != 2) {
       return wrong_shape(view, "a matrix");
     }
-    const WeightDecoder& decoder = owner.transposed.emplace_back(view);
-    std::swap(view.shape[0], view.shape[1]);
-    view.bytes = {};
-    view.decoder = &decoder;
+    view = owner.transposed.emplace_back(view).view();
     return base::OkStatus();
   }
   const bool qkv = layout == GgufLayout::kQkv;

@@ -13,6 +13,7 @@
 #include "io/model_config_writer.h"
 #include "io/safetensors_writer.h"
 #include "io/tokenizer_export.h"
+#include "io/weight_layouts.h"
 #include "io/weight_rows.h"
 #include "io/weight_stream.h"
 
@@ -65,33 +66,40 @@ bool is_matrix(const WeightView& view) {
   return view.shape.size() == 2 && is_float(view.dtype) && view.name.ends_with(".weight");
 }
 
+ScaleAxis axis_of(const ModelConfig& config) {
+  return config.architecture == Architecture::kGpt2 ? ScaleAxis::kColumns : ScaleAxis::kRows;
+}
+
+/// [out, in], however the matrix is stored.
+tensor::Shape outputs_first(const tensor::Shape& matrix, ScaleAxis axis) {
+  return axis == ScaleAxis::kRows ? matrix : tensor::Shape{matrix[1], matrix[0]};
+}
+
 /// In all eight architectures the matrices inside the blocks are those of linear layers.
-bool is_quantised(const WeightView& view, const HuggingFaceWriterOptions& options) {
+bool is_quantised(const WeightView& view, ScaleAxis axis, const HuggingFaceWriterOptions& options) {
   if (!is_matrix(view) || !is_in_a_block(view.name)) {
     return false;
   }
   return options.quantisation == Quantisation::kInt8 ||
          (options.quantisation == Quantisation::kInt4 &&
-          view.shape[1] % options.int4.group_size == 0);
-}
-
-ScaleAxis axis_of(const ModelConfig& config) {
-  return config.architecture == Architecture::kGpt2 ? ScaleAxis::kColumns : ScaleAxis::kRows;
+          outputs_first(view.shape, axis)[1] % options.int4.group_size == 0);
 }
 
 /// The tensors by their names in the new file.
 using Plan = std::unordered_map<std::string, Planned>;
 
 Plan make_plan(const ModelFiles& model, const HuggingFaceWriterOptions& options) {
+  const ScaleAxis axis = axis_of(model.config);
+  const std::string groups(axis == ScaleAxis::kRows ? kInt4Suffix : kInt4TransposedSuffix);
   Plan plan;
   for (const WeightView& view : model.weights.tensors()) {
-    if (!is_quantised(view, options)) {
+    if (!is_quantised(view, axis, options)) {
       plan[view.name] = {view, type_of(view, options), Part::kNumbers};
     } else if (options.quantisation == Quantisation::kInt8) {
       plan[view.name] = {view, DType::kI8, Part::kIntegers};
       plan[view.name + std::string(kScaleSuffix)] = {view, DType::kF32, Part::kScales};
     } else {
-      plan[view.name + std::string(kInt4Suffix)] = {view, DType::kU8, Part::kGroups};
+      plan[view.name + groups] = {view, DType::kU8, Part::kGroups};
       plan[std::string(kInt4Levels)] = {view, DType::kF32, Part::kLevels};
     }
   }
@@ -103,7 +111,7 @@ tensor::Shape shape_of(const Planned& planned, ScaleAxis axis,
   const tensor::Shape& shape = planned.source.shape;
   switch (planned.part) {
     case Part::kGroups:
-      return int4_shape(shape, options.int4.group_size);
+      return int4_shape(outputs_first(shape, axis), options.int4.group_size);
     case Part::kLevels:
       return {static_cast<std::int64_t>(options.int4.levels.size())};
     case Part::kScales:
@@ -163,8 +171,10 @@ class TensorWriter {
   }
 
   base::Status write_groups(const std::string& name, const WeightView& source) {
+    const TransposedMatrix transposed(source);
+    const WeightView matrix = axis_ == ScaleAxis::kRows ? source : transposed.view();
     std::vector<std::byte> bytes;
-    return for_each_band(source, [&](const WeightBlock& block, std::span<const float> numbers) {
+    return for_each_band(matrix, [&](const WeightBlock& block, std::span<const float> numbers) {
       if (!pack_int4_groups(int4_, block.rows, block.columns, numbers, bytes)) {
         return base::invalid_argument(
             "{}: tensor '{}': expected finite numbers within the range of f16 for int4, found "
@@ -315,15 +325,10 @@ base::Status check_replaceable(std::string_view output) {
   return base::OkStatus();
 }
 
-base::Status check_options(const ModelConfig& config, const HuggingFaceWriterOptions& options) {
+base::Status check_options(const HuggingFaceWriterOptions& options) {
   if (options.dtype && (!is_float(*options.dtype) || *options.dtype == DType::kF64)) {
     return base::invalid_argument("type of the weights: expected f32, f16 or bf16, got {}",
                                   tensor::name_of(*options.dtype));
-  }
-  if (options.quantisation == Quantisation::kInt4 && axis_of(config) == ScaleAxis::kColumns) {
-    return base::unimplemented(
-        "int4: expected matrices that are stored [out, in]; those of {} are not",
-        model_type_of(config.architecture));
   }
   return base::OkStatus();
 }
@@ -342,7 +347,7 @@ std::int64_t huggingface_bytes(const ModelFiles& model, const HuggingFaceWriterO
 base::StatusOr<HuggingFaceWritten> write_huggingface(const ModelFiles& model,
                                                      std::string_view output,
                                                      const HuggingFaceWriterOptions& options) {
-  GAMELAN_RETURN_IF_ERROR(check_options(model.config, options));
+  GAMELAN_RETURN_IF_ERROR(check_options(options));
   GAMELAN_RETURN_IF_ERROR(check_not_source(model.weights, output));
   if (options.overwrite) {
     GAMELAN_RETURN_IF_ERROR(check_replaceable(output));

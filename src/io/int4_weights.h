@@ -18,8 +18,10 @@
 
 namespace gamelan::io {
 
-/// "X.weight_int4" holds the groups of "X.weight"; "int4_levels" what the codes of a file mean.
+/// "X.weight_int4" holds the groups of "X.weight" [out, in], "X.weight_int4_transposed" those of
+/// one that is [in, out] (GPT-2); "int4_levels" what the codes of a file mean.
 inline constexpr std::string_view kInt4Suffix = "_int4";
+inline constexpr std::string_view kInt4TransposedSuffix = "_int4_transposed";
 inline constexpr std::string_view kInt4Levels = "int4_levels";
 /// storage_name_of() such a matrix.
 inline constexpr std::string_view kInt4StorageName = "int4";
@@ -37,7 +39,7 @@ struct Int4Coding {
       encode;
 };
 
-/// Numbers of a row that share a scale in a matrix that is stored so; nullopt for any other.
+/// Inputs that share a scale in a matrix that is stored so; nullopt for any other.
 std::optional<std::int64_t> int4_group_size(const WeightView& view);
 
 /// Shape of the groups of a matrix [out, in]: [out, in / group_size, 2 + group_size / 2] bytes.
@@ -48,9 +50,9 @@ tensor::Shape int4_shape(const tensor::Shape& matrix, std::int64_t group_size);
 bool pack_int4_groups(const Int4Coding& coding, std::int64_t rows, std::int64_t columns,
                       std::span<const float> numbers, std::vector<std::byte>& out);
 
-/// Replaces every "X.weight_int4" among `parts` by the matrix "X.weight" of numbers, and removes
-/// the levels. kInvalidArgument, naming file and tensor, when a shape or type is not what this
-/// format has, or the levels are missing.
+/// Replaces all groups of "X.weight" among `parts` by the matrix of numbers, and removes the
+/// levels. kInvalidArgument, naming file and tensor, when a shape or type is not what this format
+/// has, or the levels are missing.
 base::Status join_int4_weights(std::vector<Weights::Part>& parts);
 
 }  // namespace gamelan::io

@@ -50,6 +50,14 @@ void ReorderedRows::release_pages(const WeightView&) const {
 TransposedMatrix::TransposedMatrix(WeightView source)
     : source_(std::move(source)), name_(std::string(storage_name_of(source_)) + ", transposed") {}
 
+WeightView TransposedMatrix::view() const {
+  WeightView view = source_;
+  std::swap(view.shape[0], view.shape[1]);
+  view.bytes = {};
+  view.decoder = this;
+  return view;
+}
+
 void TransposedMatrix::read(const WeightView&, const WeightBlock& block,
                             std::span<float> out) const {
   read_block_transposed(source_, {block.first_column, block.columns, block.first_row, block.rows},

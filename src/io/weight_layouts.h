@@ -47,6 +47,8 @@ class ReorderedRows : public WeightDecoder {
 class TransposedMatrix : public WeightDecoder {
  public:
   explicit TransposedMatrix(WeightView source);
+  /// The tensor that this object reads, and must outlive.
+  WeightView view() const;
   std::string_view name() const override { return name_; }
   void read(const WeightView& view, const WeightBlock& block, std::span<float> out) const override;
   void release_pages(const WeightView& view) const override;

@@ -63,6 +63,9 @@ const json kGpt2 = {{"model_type", "gpt2"},  {"architectures", {"GPT2LMHeadModel
                     {"n_positions", 5},      {"bos_token_id", 3},
                     {"eos_token_id", {4, 5}}};
 
+const json kLlama = {
+    {"model_type", "llama"}, {"hidden_size", 4}, {"num_attention_heads", 2}, {"vocab_size", 3}};
+
 Model gpt2() {
   Model model;
   model.add("transformer.wte.weight", {11, 6});
@@ -294,9 +297,7 @@ TEST(HuggingFaceWriter, Int4HasAScaleForEachGroup) {
   model.add(name, {2, 8});
   model.add("model.layers.0.mlp.down_proj.weight", {8, 6});  // no whole groups
   model.numbers[name] = {4, -1, 2, 3.5F, -8, 8, 1, -4, 0, 0, 0, 0, 0.5F, -0.5F, 0.25F, 0.125F};
-  const json llama = {
-      {"model_type", "llama"}, {"hidden_size", 4}, {"num_attention_heads", 2}, {"vocab_size", 3}};
-  const ModelFiles source = model.save(folder, llama);
+  const ModelFiles source = model.save(folder, kLlama);
   HuggingFaceWriterOptions options;
   options.quantisation = Quantisation::kInt4;
   options.int4 = small_coding();
@@ -329,6 +330,59 @@ TEST(HuggingFaceWriter, Int4HasAScaleForEachGroup) {
   EXPECT_EQ(all_of(*Model::open(folder.file("plain")).weights.find(name)), all_of(view));
 }
 
+std::vector<float> transpose(const std::vector<float>& matrix, std::size_t columns) {
+  const std::size_t rows = matrix.size() / columns;
+  std::vector<float> result;
+  for (std::size_t i = 0; i < matrix.size(); ++i) {
+    result.push_back(matrix[i % rows * columns + i / rows]);
+  }
+  return result;
+}
+
+TEST(HuggingFaceWriter, Int4OfGpt2IsThatOfItsMatricesTransposed) {
+  const TemporaryFolder folder;
+  const TemporaryFolder linear_folder;
+  const std::string name = "transformer.h.0.mlp.c_fc.weight";
+  const std::string linear_name = "model.layers.0.mlp.up_proj.weight";
+  Model model;
+  model.add("transformer.wte.weight", {11, 6});
+  model.add(name, {8, 6});
+  model.add("transformer.h.0.mlp.c_proj.weight", {6, 8});  // no whole groups of inputs
+  Model linear;
+  linear.add("model.embed_tokens.weight", {3, 4});
+  linear.add(linear_name, {6, 8});
+  linear.numbers[linear_name] = transpose(model.numbers[name], 6);
+  HuggingFaceWriterOptions options;
+  options.quantisation = Quantisation::kInt4;
+  options.int4 = small_coding();
+  const ModelFiles source = model.save(folder, kGpt2);
+  ASSERT_TRUE(write_huggingface(source, folder.file("out"), options).ok());
+  const ModelFiles linear_source = linear.save(linear_folder, kLlama);
+  ASSERT_TRUE(write_huggingface(linear_source, linear_folder.file("out"), options).ok());
+  const auto file = SafetensorsFile::open(folder.file("out/model.safetensors"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto linear_file = SafetensorsFile::open(linear_folder.file("out/model.safetensors"));
+  ASSERT_TRUE(linear_file.ok()) << linear_file.status();
+  const SafetensorsView& groups = *file->find(name + "_int4_transposed");
+  const SafetensorsView& linear_groups = *linear_file->find(linear_name + "_int4");
+  EXPECT_EQ(groups.shape, linear_groups.shape);
+  EXPECT_TRUE(std::ranges::equal(groups.bytes, linear_groups.bytes));
+  const ModelFiles again = Model::open(folder.file("out"));
+  EXPECT_EQ(again.weights.tensors().size(), 3U);
+  const WeightView& view = *again.weights.find(name);
+  EXPECT_EQ(storage_name_of(view), kInt4StorageName);
+  EXPECT_EQ(view.shape, (tensor::Shape{8, 6}));
+  EXPECT_EQ(int4_group_size(view), 4);
+  const ModelFiles linear_again = Model::open(linear_folder.file("out"));
+  const std::vector<float> numbers = all_of(view);
+  EXPECT_EQ(numbers, transpose(all_of(*linear_again.weights.find(linear_name)), 8));
+  std::vector<float> block(4);
+  read_block(view, {3, 2, 1, 2}, block);
+  EXPECT_EQ(block, (std::vector<float>{numbers[19], numbers[20], numbers[25], numbers[26]}));
+  EXPECT_EQ(all_of(*again.weights.find("transformer.h.0.mlp.c_proj.weight")),
+            model.numbers.at("transformer.h.0.mlp.c_proj.weight"));
+}
+
 TEST(Int4WeightsBadInput, Messages) {
   const TemporaryFolder folder;
   const std::vector<float> numbers(16);
@@ -351,14 +405,11 @@ TEST(Int4WeightsBadInput, Messages) {
               HasSubstr("got i8 [2, 2, 4]"));
   EXPECT_THAT(error({{"int4_levels", DType::kF32, {8}, bytes.first(32)}}),
               HasSubstr("'int4_levels' has shape [8], expected [16]"));
-  HuggingFaceWriterOptions options;
-  options.quantisation = Quantisation::kInt4;
-  options.int4 = small_coding();
-  Model model = gpt2();
-  const ModelFiles source = model.save(folder, kGpt2);
-  EXPECT_THAT(
-      std::string(write_huggingface(source, folder.file("o"), options).status().message()),
-      HasSubstr("int4: expected matrices that are stored [out, in]; those of gpt2 are not"));
+  EXPECT_THAT(error({{"x.weight_int4_transposed", DType::kU8, {1, 2, 4}, bytes.first(8)}}),
+              HasSubstr("tensor 'x.weight_int4_transposed' needs the levels"));
+  EXPECT_THAT(error({levels, {"x.weight_int4_transposed", DType::kU8, {4, 4}, bytes.first(16)}}),
+              HasSubstr("tensor 'x.weight_int4_transposed': expected bytes [out, groups, 2 + group "
+                        "/ 2], got u8 [4, 4]"));
 }
 
 /// Opens a folder of one 2 x 6 matrix of integers 1 … 12 and the tensors beside it.
