@@ -48,7 +48,7 @@ class Source {
     reader_.fail(prefix_ + key, expected, got);
   }
 
-  /// What every architecture has.
+  /// What every architecture has, under names that each of them reads.
   json common(std::string_view model_type) {
     json config = {{"model_type", model_type},
                    {"tie_word_embeddings", !has_tensor("output.weight")}};
@@ -76,6 +76,9 @@ class Source {
       }
     }
     config["eos_token_id"] = std::move(ends);
+    config["hidden_size"] = size("embedding_length");
+    config["num_hidden_layers"] = size("block_count");
+    config["num_attention_heads"] = size("attention.head_count");
     return config;
   }
 
@@ -126,15 +129,12 @@ void add_rope(Source& source, std::int64_t head_dim, std::int64_t positions, jso
 
 json llama_family(Source& source, std::string_view model_type) {
   json config = source.common(model_type);
-  const std::int64_t hidden = source.size("embedding_length");
-  const std::int64_t heads = source.size("attention.head_count");
+  const std::int64_t heads = config["num_attention_heads"];
+  const std::int64_t width = config["hidden_size"];
   const std::int64_t positions = source.size("context_length");
   const std::int64_t head_dim =
-      source.size("attention.key_length", std::max<std::int64_t>(1, hidden / heads));
-  config["hidden_size"] = hidden;
+      source.size("attention.key_length", std::max<std::int64_t>(1, width / heads));
   config["intermediate_size"] = source.size("feed_forward_length");
-  config["num_hidden_layers"] = source.size("block_count");
-  config["num_attention_heads"] = heads;
   config["num_key_value_heads"] = source.size("attention.head_count_kv", heads);
   config["head_dim"] = head_dim;
   config["max_position_embeddings"] = positions;
@@ -155,10 +155,7 @@ json qwen2(Source& source) {
 
 json gpt2(Source& source) {
   json config = source.common("gpt2");
-  config["n_embd"] = source.size("embedding_length");
   config["n_inner"] = source.size("feed_forward_length");
-  config["n_layer"] = source.size("block_count");
-  config["n_head"] = source.size("attention.head_count");
   config["n_positions"] = source.size("context_length");
   config["layer_norm_epsilon"] = source.number("attention.layer_norm_epsilon", std::nullopt);
   return config;
@@ -166,28 +163,21 @@ json gpt2(Source& source) {
 
 json bloom(Source& source) {
   json config = source.common("bloom");
-  const std::int64_t hidden = source.size("embedding_length");
-  config["hidden_size"] = hidden;
-  config["n_layer"] = source.size("block_count");
-  config["n_head"] = source.size("attention.head_count");
   config["layer_norm_epsilon"] = source.number("attention.layer_norm_epsilon", std::nullopt);
   return config;
 }
 
 json gpt_neox(Source& source) {
   json config = source.common("gpt_neox");
-  const std::int64_t hidden = source.size("embedding_length");
-  const std::int64_t heads = source.size("attention.head_count");
+  const std::int64_t heads = config["num_attention_heads"];
+  const std::int64_t width = config["hidden_size"];
   const std::int64_t positions = source.size("context_length");
-  config["hidden_size"] = hidden;
   config["intermediate_size"] = source.size("feed_forward_length");
-  config["num_hidden_layers"] = source.size("block_count");
-  config["num_attention_heads"] = heads;
   config["max_position_embeddings"] = positions;
   config["layer_norm_eps"] = source.number("attention.layer_norm_epsilon", std::nullopt);
   config["use_parallel_residual"] = source.boolean("use_parallel_residual", true);
   config["rotary_pct"] = 1.0;
-  add_rope(source, std::max<std::int64_t>(1, hidden / heads), positions, config);
+  add_rope(source, std::max<std::int64_t>(1, width / heads), positions, config);
   return config;
 }
 
@@ -202,17 +192,14 @@ constexpr std::array<Module, 9> kLlamaBlock = {{
     {"ffn_up", "mlp.up_proj"},
     {"ffn_down", "mlp.down_proj"},
 }};
-constexpr std::array<Module, 9> kQwen2Block = {{
-    {"attn_norm", "input_layernorm"},
-    {"attn_q", "self_attn.q_proj"},
-    {"attn_k", "self_attn.k_proj"},
-    {"attn_v", "self_attn.v_proj"},
-    {"attn_output", "self_attn.o_proj"},
-    {"ffn_norm", "post_attention_layernorm"},
-    {"ffn_gate", "mlp.gate_proj"},
-    {"ffn_up", "mlp.up_proj"},
-    {"ffn_down", "mlp.down_proj"},
-}};
+// The same, with the rows of queries and keys in HuggingFace's order.
+constexpr std::array<Module, 9> kQwen2Block = [] {
+  std::array<Module, 9> block = kLlamaBlock;
+  for (Module& module : block) {
+    module.layout = GgufLayout::kSame;
+  }
+  return block;
+}();
 constexpr std::array<Module, 3> kLlamaTop = {
     {{"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}}};
 constexpr std::array<Module, 6> kGpt2Block = {{

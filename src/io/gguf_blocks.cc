@@ -32,19 +32,23 @@ int fifth(std::uint32_t bits, int index) {
   return static_cast<int>((bits >> index) & 1U) << 4;
 }
 
-/// The 6-bit scale and minimum of sub-block `index` (0 to 7) of a K type: those of the first four
-/// lie in the low six bits of bytes 0 to 7, the others in bytes 8 to 11 and the high two bits.
+/// What multiplies the numbers of sub-block `index` (0 to 7) of a K type's block, and what is taken
+/// from them: two f16 factors times six bits each. Those of the first four lie in the low six bits
+/// of bytes 0 to 7 behind the factors, the others in bytes 8 to 11 and the high two bits.
 struct ScaleAndMin {
   float scale = 0;
   float minimum = 0;
 };
-ScaleAndMin scale_and_min(const std::byte* packed, int index) {
-  const auto at = [packed](int i) { return std::to_integer<unsigned>(packed[i]); };
+ScaleAndMin scale_and_min(const std::byte* block, int index) {
+  const float d = read_f16(block);
+  const float dmin = read_f16(block + 2);
+  const auto at = [packed = block + 4](int i) { return std::to_integer<unsigned>(packed[i]); };
   if (index < 4) {
-    return {static_cast<float>(at(index) & 63U), static_cast<float>(at(index + 4) & 63U)};
+    return {d * static_cast<float>(at(index) & 63U),
+            dmin * static_cast<float>(at(index + 4) & 63U)};
   }
-  return {static_cast<float>((at(index + 4) & 0xFU) | ((at(index - 4) >> 6) << 4)),
-          static_cast<float>((at(index + 4) >> 4) | ((at(index) >> 6) << 4))};
+  return {d * static_cast<float>((at(index + 4) & 0xFU) | ((at(index - 4) >> 6) << 4)),
+          dmin * static_cast<float>((at(index + 4) >> 4) | ((at(index) >> 6) << 4))};
 }
 
 }  // namespace
@@ -97,45 +101,33 @@ void decode_q8_0(const std::byte* block, float* out) {
 }
 
 void decode_q4_k(const std::byte* block, float* out) {
-  const float d = read_f16(block);
-  const float dmin = read_f16(block + 2);
   const std::byte* q = block + 16;
   for (int sub = 0; sub < 8; sub += 2, q += 32) {
-    const ScaleAndMin first = scale_and_min(block + 4, sub);
-    const ScaleAndMin second = scale_and_min(block + 4, sub + 1);
-    const float d1 = d * first.scale;
-    const float m1 = dmin * first.minimum;
-    const float d2 = d * second.scale;
-    const float m2 = dmin * second.minimum;
+    const ScaleAndMin first = scale_and_min(block, sub);
+    const ScaleAndMin second = scale_and_min(block, sub + 1);
     for (int i = 0; i < 32; ++i) {
-      *out++ = d1 * static_cast<float>(low(q[i])) - m1;
+      *out++ = first.scale * static_cast<float>(low(q[i])) - first.minimum;
     }
     for (int i = 0; i < 32; ++i) {
-      *out++ = d2 * static_cast<float>(high(q[i])) - m2;
+      *out++ = second.scale * static_cast<float>(high(q[i])) - second.minimum;
     }
   }
 }
 
 void decode_q5_k(const std::byte* block, float* out) {
-  const float d = read_f16(block);
-  const float dmin = read_f16(block + 2);
   const std::byte* const fifths = block + 16;
   const std::byte* q = block + 48;
   for (int sub = 0; sub < 8; sub += 2, q += 32) {
-    const ScaleAndMin first = scale_and_min(block + 4, sub);
-    const ScaleAndMin second = scale_and_min(block + 4, sub + 1);
-    const float d1 = d * first.scale;
-    const float m1 = dmin * first.minimum;
-    const float d2 = d * second.scale;
-    const float m2 = dmin * second.minimum;
+    const ScaleAndMin first = scale_and_min(block, sub);
+    const ScaleAndMin second = scale_and_min(block, sub + 1);
     const auto bit = [&](int i, int which) {
       return fifth(std::to_integer<unsigned>(fifths[i]), which);
     };
     for (int i = 0; i < 32; ++i) {
-      *out++ = d1 * static_cast<float>(low(q[i]) + bit(i, sub)) - m1;
+      *out++ = first.scale * static_cast<float>(low(q[i]) + bit(i, sub)) - first.minimum;
     }
     for (int i = 0; i < 32; ++i) {
-      *out++ = d2 * static_cast<float>(high(q[i]) + bit(i, sub + 1)) - m2;
+      *out++ = second.scale * static_cast<float>(high(q[i]) + bit(i, sub + 1)) - second.minimum;
     }
   }
 }
