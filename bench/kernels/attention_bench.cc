@@ -10,11 +10,11 @@
 
 #include "base/clock.h"
 #include "bench/kernels/read_bandwidth.h"
+#include "bench/kernels/run_options.h"
 #include "bench/support/machine.h"
 #include "bench/support/statistics.h"
 #include "kernels/alibi.h"
 #include "kernels/cpu/attention.h"
-#include "kernels/cpu/isa.h"
 
 namespace gamelan::bench {
 namespace {
@@ -22,14 +22,11 @@ namespace {
 using tensor::DType;
 using tensor::MatrixView;
 
-struct Options {
+struct Options : RunOptions {
   std::int64_t heads = 16;
   std::int64_t head_dim = 64;
   int layers = 24;
-  int threads = 2;
-  int rounds = 7;
   bool alibi = true;
-  bool json = false;
 };
 
 struct Row {
@@ -162,8 +159,7 @@ int run(const Options& options) {
   const Machine machine = this_machine();
   Bench bench(options);
   if (!options.json) {
-    fmt::print("{}; level {}; {} threads, {} heads of {}; a layer's median of {}\n",
-               describe(machine), kernels::cpu::name_of(kernels::cpu::isa_level()), options.threads,
+    fmt::print("{}, {} heads of {}; a layer's median of {}\n", describe(machine, options),
                options.heads, options.head_dim, options.rounds + 1);
   }
   struct Case {
@@ -181,11 +177,7 @@ int run(const Options& options) {
     }
   }
   if (options.json) {
-    fmt::print("{}\n", nlohmann::json{{"machine", bench::to_json(machine)},
-                                      {"level", name_of(kernels::cpu::isa_level())},
-                                      {"threads", options.threads},
-                                      {"attention", list}}
-                           .dump(2));
+    print_json(machine, options, "attention", list);
   }
   return 0;
 }
@@ -201,10 +193,8 @@ int main(int argc, char** argv) {
   app.add_option("--heads", options.heads, "Heads of queries and of keys");
   app.add_option("--head-dim", options.head_dim, "Numbers of a head");
   app.add_option("--layers", options.layers, "Caches that take turns");
-  app.add_option("--threads", options.threads, "Threads, each bound to a CPU");
-  app.add_option("--rounds", options.rounds, "Repetitions; the median is printed");
   app.add_flag("!--no-alibi", options.alibi, "Leave the bias of positions out");
-  app.add_flag("--json", options.json, "Print figures for programs");
+  add_run_options(app, options);
   CLI11_PARSE(app, argc, argv);
   return gamelan::bench::run(options);
 }

@@ -12,9 +12,9 @@
 #include "base/clock.h"
 #include "bench/kernels/onednn_product.h"
 #include "bench/kernels/read_bandwidth.h"
+#include "bench/kernels/run_options.h"
 #include "bench/support/machine.h"
 #include "bench/support/statistics.h"
-#include "kernels/cpu/isa.h"
 #include "kernels/cpu/linear.h"
 
 namespace gamelan::bench {
@@ -23,18 +23,15 @@ namespace {
 using kernels::WeightScheme;
 using kernels::cpu::PackedLinear;
 
-struct Options {
+struct Options : RunOptions {
   std::vector<std::string> shapes = {"3072x1024", "1024x1024", "4096x1024", "1024x4096",
                                      "50257x1024"};
   std::vector<std::int64_t> rows = {1, 4, 16, 64, 512};
   std::vector<std::string> schemes = {"f32", "bf16", "f16", "int8", "int8-dynamic", "int4"};
-  int threads = 2;
-  int rounds = 7;
   double round_seconds = 0.05;
   std::int64_t peer_from = 512;
   std::int64_t group = 32;
   bool gelu = false;
-  bool json = false;
 };
 
 struct Shape {
@@ -206,8 +203,7 @@ int run(const Options& options) {
   const Machine machine = this_machine();
   Bench bench(options);
   if (!options.json) {
-    fmt::print("{}; level {}; {} threads, median of {}\n", describe(machine),
-               kernels::cpu::name_of(kernels::cpu::isa_level()), options.threads, options.rounds);
+    fmt::print("{}, median of {}\n", describe(machine, options), options.rounds);
     fmt::print("{:<13} {:>11} {:>4} {:>10} {:>8} {:>8} {:>8} {:>6} {:>8}\n", "scheme", "out x in",
                "rows", "us", "GFLOP/s", "GB/s", "memory", "of it", "oneDNN");
   }
@@ -233,11 +229,7 @@ int run(const Options& options) {
     for (const Row& row : results) {
       list.push_back(to_json(row));
     }
-    fmt::print("{}\n", nlohmann::json{{"machine", bench::to_json(machine)},
-                                      {"level", name_of(kernels::cpu::isa_level())},
-                                      {"threads", options.threads},
-                                      {"products", list}}
-                           .dump(2));
+    print_json(machine, options, "products", list);
   }
   return 0;
 }
@@ -253,14 +245,12 @@ int main(int argc, char** argv) {
   app.add_option("--schemes", options.schemes, "How weights are kept")->delimiter(',');
   app.add_option("--shapes", options.shapes, "OUTxIN")->delimiter(',');
   app.add_option("--rows", options.rows, "Rows of activations")->delimiter(',');
-  app.add_option("--threads", options.threads, "Threads, each bound to a CPU");
-  app.add_option("--rounds", options.rounds, "Repetitions; the median is printed");
   app.add_option("--round-seconds", options.round_seconds, "Calls of a repetition take so long");
   app.add_option("--peer-from", options.peer_from, "oneDNN runs beside from so many rows on");
   app.add_option("--group", options.group, "int4: inputs that share a scale");
   app.add_flag("--gelu", options.gelu,
                "Apply GELU to the results, as the first product of an MLP does");
-  app.add_flag("--json", options.json, "Print figures for programs");
+  add_run_options(app, options);
   CLI11_PARSE(app, argc, argv);
   return gamelan::bench::run(options);
 }
