@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <exception>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,11 +14,10 @@
 #include "gamelan-train/bert_folder.h"
 #include "gamelan-train/commands.h"
 #include "gamelan-train/processes.h"
+#include "gamelan-train/run_job.h"
 #include "gamelan-train/text_data.h"
 #include "train/data/tokenized_dataset.h"
 #include "train/torch_view.h"
-#include "train/trainer/stop_signal.h"
-#include "train/trainer/trainer.h"
 
 namespace gamelan::apps {
 namespace {
@@ -127,20 +124,7 @@ int train_bert(const BertClassifyOptions& options) {
   }
   BertClassifyTask job(bert.model, training, evaluation ? &*evaluation : nullptr, processes.group,
                        task);
-  const train::StopSignal stop;  // SIGTERM: a snapshot, then the end
-  train::TrainingArguments arguments = options.training;
-  arguments.should_stop = [&stop] { return stop.requested(); };
-  train::Trainer trainer(arguments, job, processes.group.get());
-  const train::TrainResult result = trainer.run();
-  if (options.output.json) {
-    nlohmann::json all =
-        figures(result, processes, options.training, base::seconds(base::Clock::now() - start));
-    if (!result.epoch_metrics.empty() && result.epoch_metrics.back().contains("accuracy")) {
-      all["accuracy"] = result.epoch_metrics.back()["accuracy"];
-    }
-    say(processes, all.dump());
-  }
-  return result.stopped ? train::StopSignal::kExitCode : cli::kExitDone;
+  return run_task(job, processes, options.training, options.output, {start, "accuracy"});
 }
 
 }  // namespace
@@ -155,15 +139,7 @@ int bert_classify_command(const std::vector<std::string>& arguments) {
   if (const auto error = find_usage_error(options)) {
     return cli::usage_error(app, *error);
   }
-  try {
-    return train_bert(options);
-  } catch (const c10::Error& error) {
-    fmt::print(stderr, "gamelan train bert-classify: {}\n", error.what_without_backtrace());
-    return cli::kExitFailed;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "gamelan train bert-classify: {}\n", error.what());
-    return cli::kExitFailed;
-  }
+  return run_verb("bert-classify", [&] { return train_bert(options); });
 }
 
 }  // namespace gamelan::apps

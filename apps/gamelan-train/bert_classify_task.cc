@@ -9,10 +9,7 @@
 #include <utility>
 
 #include "base/clock.h"
-#include "base/progress_bar.h"
 #include "train/autocast.h"
-#include "train/data/distributed_sampler.h"
-#include "train/data/ordered_gather.h"
 
 namespace gamelan::apps {
 
@@ -60,31 +57,19 @@ at::Tensor classify(BertForSequenceClassificationImpl& model, const TokenizedDat
 BertClassifyTask::BertClassifyTask(BertForSequenceClassification model,
                                    const TokenizedDataset& training,
                                    const TokenizedDataset* evaluation,
-                                   std::shared_ptr<dist::ProcessGroup> group, Options options)
-    : model_(std::move(model)),
+                                   std::shared_ptr<dist::ProcessGroup> group,
+                                   const Options& options)
+    : ModelTask(std::move(model), std::move(group), options),
       training_(training),
       evaluation_(evaluation),
-      group_(std::move(group)),
-      options_(std::move(options)) {
-  if (group_ != nullptr) {
-    train::DistributedDataParallelOptions ddp;
-    ddp.bucket_cap_bytes = options_.bucket_cap_bytes;
-    ddp_.emplace(model_, group_, ddp);
-  }
-}
+      collate_(options.collate) {}
 
 train::TrainingSet BertClassifyTask::training_set() {
   return {training_.size(), training_.lengths()};
 }
 
 at::Tensor BertClassifyTask::loss(std::span<const std::size_t> indices) {
-  const train::TextBatch batch = training_.batch(indices, options_.collate);
-  return ddp_ ? ddp_->forward(batch).loss : model_->forward(batch).loss;
-}
-
-std::shared_ptr<void> BertClassifyTask::no_sync() {
-  return ddp_ ? std::make_shared<train::DistributedDataParallelBase::NoSync>(ddp_->no_sync())
-              : nullptr;
+  return loss_of(training_.batch(indices, collate_));
 }
 
 nlohmann::json BertClassifyTask::evaluate(std::int64_t epoch) {
@@ -93,24 +78,10 @@ nlohmann::json BertClassifyTask::evaluate(std::int64_t epoch) {
   }
   const base::TimePoint start = base::Clock::now();
   const auto size = static_cast<std::size_t>(evaluation_->size());
-  train::DistributedSamplerOptions sampler;
-  sampler.rank = group_ == nullptr ? 0 : group_->rank();
-  sampler.world_size = group_ == nullptr ? 1 : group_->size();
-  sampler.shuffle = false;
-  sampler.tail = train::SamplerTail::kUneven;
-  const std::vector<std::size_t> mine = train::DistributedSampler(size, sampler).indices();
-
-  base::ProgressBar bar({.title = "Evaluating",
-                         .total = static_cast<std::int64_t>(mine.size()),
-                         .unit = "sample",
-                         .enabled = first_rank() && options_.progress_bar});
-  at::Tensor logits = classify(*model_, *evaluation_, mine, options_.eval_batch_size, options_.bf16,
-                               [&bar](std::int64_t count) { bar.advance(count); });
-  bar.finish();
-  if (group_ != nullptr) {
-    logits = train::gather_in_order(*group_, logits, mine, size,
-                                    {.root = train::OrderedGatherOptions::kAllRanks});
-  }
+  const at::Tensor logits = measure(size, "sample", [this](auto mine, base::ProgressBar& bar) {
+    return classify(*bare_model(), *evaluation_, mine, common().eval_batch_size, common().bf16,
+                    [&bar](std::int64_t count) { bar.advance(count); });
+  });
   const at::Tensor labels = at::tensor(evaluation_->labels(), at::kLong);
   const std::int64_t right = logits.argmax(1).eq(labels).sum().item<std::int64_t>();
   const double accuracy = static_cast<double>(right) / static_cast<double>(size);
@@ -122,12 +93,6 @@ nlohmann::json BertClassifyTask::evaluate(std::int64_t epoch) {
     std::fflush(stdout);
   }
   return {{"accuracy", accuracy}, {"loss", loss}, {"samples", size}, {"seconds", seconds}};
-}
-
-void BertClassifyTask::save_result() {
-  if (first_rank()) {
-    options_.save(*model_);
-  }
 }
 
 }  // namespace gamelan::apps

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <exception>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -14,6 +13,7 @@
 #include "gamelan-train/bert_classify_task.h"
 #include "gamelan-train/bert_folder.h"
 #include "gamelan-train/commands.h"
+#include "gamelan-train/run_job.h"
 #include "train/data/tokenized_dataset.h"
 
 namespace gamelan::apps {
@@ -112,16 +112,10 @@ int bert_predict_command(const std::vector<std::string>& arguments) {
   if (const auto code = cli::parse(app, arguments)) {
     return *code;
   }
-  try {
+  return run_verb("bert-predict", [&] {
     predict(options);
-  } catch (const c10::Error& error) {
-    fmt::print(stderr, "gamelan train bert-predict: {}\n", error.what_without_backtrace());
-    return cli::kExitFailed;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "gamelan train bert-predict: {}\n", error.what());
-    return cli::kExitFailed;
-  }
-  return cli::kExitDone;
+    return cli::kExitDone;
+  });
 }
 
 }  // namespace gamelan::apps

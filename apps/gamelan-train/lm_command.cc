@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -19,6 +18,7 @@
 #include "gamelan-train/lm_options.h"
 #include "gamelan-train/lm_task.h"
 #include "gamelan-train/processes.h"
+#include "gamelan-train/run_job.h"
 #include "io/line_reader.h"
 #include "io/load_tokenizer.h"
 #include "io/model_config_writer.h"
@@ -26,7 +26,6 @@
 #include "io/weights.h"
 #include "train/models/causal_lm_weights.h"
 #include "train/torch_view.h"
-#include "train/trainer/stop_signal.h"
 
 namespace gamelan::apps {
 namespace {
@@ -187,20 +186,7 @@ int train_lm(const LmOptions& options) {
   }
   say_what_there_is(processes, options, lm, training, evaluation ? &*evaluation : nullptr);
   LmTask job(lm.model, training, evaluation ? &*evaluation : nullptr, processes.group, task);
-  const train::StopSignal stop;  // SIGTERM: a snapshot, then the end
-  train::TrainingArguments arguments = options.training;
-  arguments.should_stop = [&stop] { return stop.requested(); };
-  train::Trainer trainer(arguments, job, processes.group.get());
-  const train::TrainResult result = trainer.run();
-  if (options.output.json) {
-    nlohmann::json all =
-        figures(result, processes, options.training, base::seconds(base::Clock::now() - start));
-    if (!result.epoch_metrics.empty() && result.epoch_metrics.back().contains("perplexity")) {
-      all["perplexity"] = result.epoch_metrics.back()["perplexity"];
-    }
-    say(processes, all.dump());
-  }
-  return result.stopped ? train::StopSignal::kExitCode : cli::kExitDone;
+  return run_task(job, processes, options.training, options.output, {start, "perplexity"});
 }
 
 }  // namespace
@@ -215,14 +201,7 @@ int lm_command(const std::vector<std::string>& arguments) {
   if (const auto error = find_usage_error(options)) {
     return cli::usage_error(app, *error);
   }
-  try {
-    return train_lm(options);
-  } catch (const c10::Error& error) {
-    fmt::print(stderr, "gamelan train lm: {}\n", error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "gamelan train lm: {}\n", error.what());
-  }
-  return cli::kExitFailed;
+  return run_verb("lm", [&] { return train_lm(options); });
 }
 
 }  // namespace gamelan::apps

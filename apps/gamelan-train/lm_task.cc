@@ -7,13 +7,9 @@
 #include <cmath>
 #include <cstdio>
 #include <utility>
-#include <vector>
 
 #include "base/clock.h"
-#include "base/progress_bar.h"
 #include "train/autocast.h"
-#include "train/data/distributed_sampler.h"
-#include "train/data/ordered_gather.h"
 
 namespace gamelan::apps {
 namespace {
@@ -26,61 +22,34 @@ std::int64_t at_most(std::int64_t size, std::int64_t limit) {
 
 LmTask::LmTask(train::CausalLM model, const train::TokenBlocks& training,
                const train::TokenBlocks* evaluation, std::shared_ptr<dist::ProcessGroup> group,
-               Options options)
-    : model_(std::move(model)),
+               const Options& options)
+    : ModelTask(std::move(model), std::move(group), options),
       training_(training),
       evaluation_(evaluation),
-      group_(std::move(group)),
-      options_(std::move(options)) {
-  if (group_ != nullptr) {
-    train::DistributedDataParallelOptions ddp;
-    ddp.bucket_cap_bytes = options_.bucket_cap_bytes;
-    ddp_.emplace(model_, group_, ddp);
-  }
-}
+      max_train_samples_(options.max_train_samples),
+      max_eval_samples_(options.max_eval_samples) {}
 
 train::TrainingSet LmTask::training_set() {
-  return {at_most(training_.size(), options_.max_train_samples), {}};
+  return {at_most(training_.size(), max_train_samples_), {}};
 }
 
 at::Tensor LmTask::loss(std::span<const std::size_t> indices) {
-  const at::Tensor ids = training_.batch(indices);
-  return ddp_ ? ddp_->forward(ids).loss : model_->forward(ids).loss;
+  return loss_of(training_.batch(indices));
 }
 
-std::shared_ptr<void> LmTask::no_sync() {
-  return ddp_ ? std::make_shared<train::DistributedDataParallelBase::NoSync>(ddp_->no_sync())
-              : nullptr;
-}
-
-double LmTask::evaluation_loss(std::size_t blocks) {
+at::Tensor LmTask::losses_of(std::span<const std::size_t> blocks, base::ProgressBar& bar) {
   const at::NoGradGuard no_grad;
-  model_->eval();
-  train::DistributedSamplerOptions sampler;
-  sampler.rank = group_ == nullptr ? 0 : group_->rank();
-  sampler.world_size = group_ == nullptr ? 1 : group_->size();
-  sampler.shuffle = false;
-  sampler.tail = train::SamplerTail::kUneven;
-  const std::vector<std::size_t> mine = train::DistributedSampler(blocks, sampler).indices();
-  base::ProgressBar bar({.title = "Evaluating",
-                         .total = static_cast<std::int64_t>(mine.size()),
-                         .unit = "block",
-                         .enabled = first_rank() && options_.progress_bar});
-  at::Tensor losses = at::empty({static_cast<std::int64_t>(mine.size())}, at::kDouble);
-  const auto batch = static_cast<std::size_t>(options_.eval_batch_size);
-  for (std::size_t first = 0; first < mine.size(); first += batch) {
-    const auto part = std::span(mine).subspan(first, std::min(batch, mine.size() - first));
-    const train::AutocastScope autocast(options_.bf16);
+  bare_model()->eval();
+  at::Tensor losses = at::empty({static_cast<std::int64_t>(blocks.size())}, at::kDouble);
+  const auto batch = static_cast<std::size_t>(common().eval_batch_size);
+  for (std::size_t first = 0; first < blocks.size(); first += batch) {
+    const auto part = blocks.subspan(first, std::min(batch, blocks.size() - first));
+    const train::AutocastScope autocast(common().bf16);
     losses.narrow(0, static_cast<std::int64_t>(first), static_cast<std::int64_t>(part.size()))
-        .copy_(model_->token_losses(evaluation_->batch(part)).to(at::kDouble).mean(1));
+        .copy_(bare_model()->token_losses(evaluation_->batch(part)).to(at::kDouble).mean(1));
     bar.advance(static_cast<std::int64_t>(part.size()));
   }
-  bar.finish();
-  if (group_ != nullptr) {
-    losses = train::gather_in_order(*group_, losses, mine, blocks,
-                                    {.root = train::OrderedGatherOptions::kAllRanks});
-  }
-  return losses.mean().item<double>();
+  return losses;
 }
 
 nlohmann::json LmTask::evaluate(std::int64_t epoch) {
@@ -88,8 +57,11 @@ nlohmann::json LmTask::evaluate(std::int64_t epoch) {
     return nlohmann::json::object();
   }
   const base::TimePoint start = base::Clock::now();
-  const std::int64_t blocks = at_most(evaluation_->size(), options_.max_eval_samples);
-  const double loss = evaluation_loss(static_cast<std::size_t>(blocks));
+  const std::int64_t blocks = at_most(evaluation_->size(), max_eval_samples_);
+  const at::Tensor losses =
+      measure(static_cast<std::size_t>(blocks), "block",
+              [this](auto mine, base::ProgressBar& bar) { return losses_of(mine, bar); });
+  const double loss = losses.mean().item<double>();
   const double perplexity = std::exp(loss);
   const std::int64_t tokens = blocks * (evaluation_->block_size() - 1);
   const double seconds = base::seconds(base::Clock::now() - start);
@@ -99,12 +71,6 @@ nlohmann::json LmTask::evaluate(std::int64_t epoch) {
     std::fflush(stdout);
   }
   return {{"perplexity", perplexity}, {"loss", loss}, {"tokens", tokens}, {"seconds", seconds}};
-}
-
-void LmTask::save_result() {
-  if (first_rank()) {
-    options_.save(*model_);
-  }
 }
 
 }  // namespace gamelan::apps

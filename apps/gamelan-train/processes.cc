@@ -37,19 +37,4 @@ void say(const Processes& processes, const std::string& line) {
   }
 }
 
-nlohmann::json figures(const train::TrainResult& result, const Processes& processes,
-                       const train::TrainingArguments& arguments, double seconds) {
-  return {{"already_finished", result.already_finished},
-          {"stopped", result.stopped},
-          {"steps", result.steps},
-          {"resumed_step", result.resumed_step},
-          {"failed_saves", result.failed_saves},
-          {"train_losses", result.epoch_losses},
-          {"evaluations", result.epoch_metrics},
-          {"train_seconds", result.train_seconds},
-          {"seconds", seconds},
-          {"world_size", processes.size()},
-          {"output_dir", arguments.output_dir}};
-}
-
 }  // namespace gamelan::apps

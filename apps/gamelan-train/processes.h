@@ -1,15 +1,13 @@
 #pragma once
 
-// The processes of a training job, and what it reports.
+// The processes of a training job.
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "dist/collective/process_group.h"
 #include "dist/store/store.h"
 #include "gamelan-train/training_options.h"
-#include "train/trainer/trainer.h"
 
 namespace gamelan::apps {
 
@@ -30,9 +28,5 @@ Processes join(const ProcessOptions& options);
 
 /// Prints a line on the first rank.
 void say(const Processes& processes, const std::string& line);
-
-/// The figures of a job for `--json`.
-nlohmann::json figures(const train::TrainResult& result, const Processes& processes,
-                       const train::TrainingArguments& arguments, double seconds);
 
 }  // namespace gamelan::apps
