@@ -157,6 +157,19 @@ base::StatusOr<std::vector<std::vector<text::TokenId>>> tokens_of_prompts(
   return all;
 }
 
+std::vector<std::vector<text::TokenId>> encode_words(const std::vector<std::string>& words,
+                                                     const text::Tokenizer& tokenizer) {
+  std::vector<std::vector<text::TokenId>> encoded;
+  for (const std::string& word : words) {
+    // In the middle of a text a word begins with a space.
+    for (const std::string& form : {word, " " + word}) {
+      encoded.push_back(tokenizer.encode(form, false));
+    }
+  }
+  std::erase_if(encoded, [](const auto& word) { return word.empty(); });
+  return encoded;
+}
+
 }  // namespace
 
 void add_generate_options(CLI::App& app, GenerateArguments& arguments) {
@@ -203,13 +216,14 @@ base::StatusOr<std::vector<infer::Request>> make_requests(const GenerateArgument
   if (!arguments.assistant_model.empty() && common.draft_tokens == 0) {
     common.draft_tokens = 4;
   }
-  for (const std::string& word : arguments.bad_words) {
-    // In the middle of a text a word begins with a space.
-    for (const std::string& form : {word, " " + word}) {
-      common.bad_words.push_back(tokenizer->encode(form, false));
-    }
+  if (!arguments.bad_words.empty()) {
+    common.bad_words = encode_words(arguments.bad_words, *tokenizer);
   }
-  std::erase_if(common.bad_words, [](const auto& word) { return word.empty(); });
+  if (common.beam.width > 1 && !arguments.stop.empty()) {
+    // Beams must end before the best one is chosen; a word that is spelled with other tokens is cut
+    // off afterwards, as from every text.
+    common.stop_words = encode_words(arguments.stop, *tokenizer);
+  }
   GAMELAN_ASSIGN_OR_RETURN(const auto prompts, tokens_of_prompts(arguments, config, tokenizer));
   std::vector<infer::Request> requests;
   for (const std::vector<text::TokenId>& prompt : prompts) {

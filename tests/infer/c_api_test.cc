@@ -171,12 +171,18 @@ TEST(CApi, StopsAtWordsAndEndTokens) {
 
 TEST(CApi, SearchesWithBeams) {
   const testing::Expected expected = testing::read_expected("llama");
+  const Tokens word{expected.greedy[3]};
+  const gamelan_tokens stop{word.data(), word.size()};
   gamelan_request request = request_for(expected.input_ids, 10);
   request.n = request.beam_width = 4;
   request.beam_groups = 2;
   request.length_penalty = 0.7;
   request.diversity_penalty = 0.4;
   request.early_stopping = 1;
+  request.log_probabilities = 1;
+  request.top_log_probabilities = 2;
+  request.stop_words = &stop;
+  request.stop_word_count = 1;
   expect_same("llama", request);
 }
 

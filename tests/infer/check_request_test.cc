@@ -48,8 +48,19 @@ TEST(CheckRequest, SaysWhatIsWrong) {
   EXPECT_THAT(check([](Request& r) {
                 r.beam.width = 2;
                 r.stop_words = {{1}};
+                r.log_probabilities = true;
               }),
-              HasSubstr("do not go together"));
+              "");
+  EXPECT_THAT(check([](Request& r) {
+                r.beam.width = 2;
+                r.best_of = 3;
+              }),
+              HasSubstr("best_of: expected 0 with beams"));
+  EXPECT_THAT(check([](Request& r) {
+                r.beam.width = 2;
+                r.lookup_tokens = 3;
+              }),
+              HasSubstr("expected 0 with beams, which are chosen anew at each token"));
   EXPECT_THAT(check([](Request& r) { r.n = 0; }), HasSubstr("n: expected at least 1"));
   EXPECT_THAT(check([](Request& r) { r.n = 2; }), HasSubstr("all be the same"));
   EXPECT_THAT(check([](Request& r) {

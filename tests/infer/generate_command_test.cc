@@ -174,6 +174,19 @@ TEST_F(GenerateStories, StopsAtText) {
   EXPECT_LT(text["token_ids"].size(), 100U);
 }
 
+TEST_F(GenerateStories, BeamsStopAtTextAndScoreTheirTokens) {
+  const Json json =
+      generate_json(story({"--num-beams", "4", "--n", "2", "--stop", ".", "--logprobs", "2"}));
+  for (const Json& text : json["results"][0]["texts"]) {
+    const std::string words = text["text"];
+    EXPECT_EQ(words.find('.'), std::string::npos) << words;
+    EXPECT_EQ(text["finish_reason"], "stop") << words;
+    EXPECT_LT(text["token_ids"].size(), 60U);
+    EXPECT_EQ(text["log_probabilities"].size(), text["token_ids"].size());
+    EXPECT_EQ(text["alternatives"].size(), text["token_ids"].size());
+  }
+}
+
 TEST_F(GenerateStories, SeveralPromptsAndTexts) {
   const Arguments arguments{"--model",
                             folder_ + "stories260K.bin",

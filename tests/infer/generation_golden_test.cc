@@ -72,34 +72,49 @@ TEST(GenerationGolden, LogitsBecomeTheProbabilitiesThatTransformersDrawsFrom) {
   EXPECT_EQ(cases, 24);
 }
 
+/// The beams that `model` finds.
+std::vector<Event> run_beams(CausalModel& model, Request request) {
+  EngineOptions options;
+  options.cache = {tensor::DType::kF32, 4};
+  options.cache_bytes = model.cache_block_bytes(options.cache) * 60;
+  const auto engine = Engine::create(model, options);
+  std::vector<Event> texts;
+  if (!engine.ok() || !(*engine)->submit(std::move(request)).ok()) {
+    ADD_FAILURE() << "no engine, or no request: " << engine.status();
+    return texts;
+  }
+  while (!(*engine)->idle()) {
+    auto events = (*engine)->step();
+    if (!events.ok()) {
+      ADD_FAILURE() << events.status();
+      return texts;
+    }
+    texts.insert(texts.end(), events->begin(), events->end());
+  }
+  return texts;
+}
+
+Request beams_of(const Json& one) {
+  Request request;
+  request.prompt = one["input_ids"].get<Tokens>();
+  request.max_new_tokens = one["max_new_tokens"];
+  request.beam.width = one["width"];
+  request.beam.length_penalty = one["length_penalty"];
+  request.beam.early_stopping = one["early_stopping"];
+  request.n = request.beam.width;
+  return request;
+}
+
 TEST(GenerationGolden, BeamsAreTransformers) {
   const testing::TestContext context;
   for (const Json& one : golden("beams")) {
-    const std::string name = one["model"];
-    const auto model = testing::load_for_test(name, context);
+    const auto model = testing::load_for_test(one["model"], context);
     ASSERT_NE(model, nullptr);
-    EngineOptions options;
-    options.cache = {tensor::DType::kF32, 4};
-    options.cache_bytes = model->cache_block_bytes(options.cache) * 60;
-    const auto engine = Engine::create(*model, options);
-    ASSERT_TRUE(engine.ok()) << engine.status();
-    Request request;
-    request.prompt = one["input_ids"].get<Tokens>();
-    request.max_new_tokens = one["max_new_tokens"];
+    Request request = beams_of(one);
     request.end_tokens = Tokens{one["end"]};
-    request.beam.width = one["width"];
-    request.beam.length_penalty = one["length_penalty"];
-    request.beam.early_stopping = one["early_stopping"];
     request.beam.groups = one["groups"];
     request.beam.diversity_penalty = one["diversity_penalty"];
-    request.n = request.beam.width;
-    ASSERT_TRUE((*engine)->submit(request).ok());
-    std::vector<Event> texts;
-    while (!(*engine)->idle()) {
-      auto events = (*engine)->step();
-      ASSERT_TRUE(events.ok()) << events.status();
-      texts.insert(texts.end(), events->begin(), events->end());
-    }
+    const std::vector<Event> texts = run_beams(*model, request);
     ASSERT_EQ(texts.size(), one["tokens"].size()) << one;
     for (std::size_t i = 0; i < texts.size(); ++i) {
       EXPECT_EQ(texts[i].tokens, one["tokens"][i].get<Tokens>()) << i << " of " << one;
@@ -107,6 +122,40 @@ TEST(GenerationGolden, BeamsAreTransformers) {
       EXPECT_EQ(texts[i].index, static_cast<int>(i));
     }
     EXPECT_TRUE(texts.back().last);
+  }
+}
+
+void expect_beam(const Event& text, const Json& theirs, const Json& one) {
+  EXPECT_EQ(text.tokens, theirs["tokens"].get<Tokens>()) << one;
+  EXPECT_EQ(name_of(text.finish), theirs["finish"].get<std::string>()) << one;
+  EXPECT_NEAR(text.score, theirs["score"].get<double>(), 2e-4) << one;
+  const auto values = theirs["log_probabilities"].get<std::vector<float>>();
+  ASSERT_EQ(text.log_probabilities.size(), values.size()) << one;
+  double sum = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    EXPECT_NEAR(text.log_probabilities[i], values[i], 2e-4) << i << " of " << one;
+    sum += text.log_probabilities[i];
+  }
+  if (text.finish != FinishReason::kStopWord) {  // whose log-probability is in the score too
+    const double length = std::pow(values.size(), one["length_penalty"].get<double>());
+    EXPECT_NEAR(text.score, sum / length, 1e-5) << one;
+  }
+}
+
+TEST(GenerationGolden, BeamsEndAndScoreTheirTokensAsTransformers) {
+  const testing::TestContext context;
+  for (const Json& one : golden("beam_endings")) {
+    const auto model = testing::load_for_test(one["model"], context);
+    ASSERT_NE(model, nullptr);
+    Request request = beams_of(one);
+    request.end_tokens = one["end_tokens"].get<Tokens>();
+    request.stop_words = one["stop_words"].get<std::vector<Tokens>>();
+    request.log_probabilities = true;
+    const std::vector<Event> texts = run_beams(*model, request);
+    ASSERT_EQ(texts.size(), one["texts"].size()) << one;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      expect_beam(texts[i], one["texts"][i], one);
+    }
   }
 }
 

@@ -51,7 +51,11 @@ def sampling_cases():
     return cases
 
 
-def diverse(model, prompt, width, groups, new_tokens, penalty, diversity, early, end):
+def ends_text(tokens, ends, words):
+    return tokens[-1] in ends or any(tokens[-len(word):] == word for word in words)
+
+
+def diverse(model, prompt, width, groups, new_tokens, penalty, diversity, early, ends, words=()):
     size = width // groups
     beams = [[([], 0.0)] + [([], -1e9)] * (size - 1) for _ in range(groups)]
     done, finished = [False] * groups, [[] for _ in range(groups)]
@@ -59,18 +63,18 @@ def diverse(model, prompt, width, groups, new_tokens, penalty, diversity, early,
         chosen = []
         for g in range(groups):
             if done[g]:
-                chosen += [end] * size  # what pads, when nothing is set
+                chosen += ends[:1] * size  # what pads, when nothing is set
                 continue
             with torch.no_grad():
                 rows = model(torch.tensor([prompt + t for t, _ in beams[g]])).logits[:, -1].log_softmax(-1)
             for token in chosen:
                 rows[:, token] -= diversity
             rows = rows + torch.tensor([s for _, s in beams[g]])[:, None]
-            best = rows.flatten().topk(2 * size)
+            best = rows.flatten().topk(max(2, 1 + len(ends) + len(words)) * size)
             following = []
             for rank, (score, place) in enumerate(zip(best.values.tolist(), best.indices.tolist())):
                 tokens = beams[g][place // rows.shape[1]][0] + [place % rows.shape[1]]
-                if tokens[-1] == end:
+                if ends_text(tokens, ends, words):
                     if rank < size:
                         finished[g].append((score / length**penalty, tokens))
                         if len(finished[g]) > size:
@@ -106,7 +110,7 @@ def beam_cases():
                                                          (3, 0.0, True, 1, 0.0), (4, 2.0, False, 1, 0.0),
                                                          (4, 1.0, True, 2, 0.5), (6, 1.0, False, 3, 1.5),
                                                          (4, 0.5, False, 4, 0.7)):
-            best = diverse(model, prompt, width, groups, 12, penalty, diversity, early, end)
+            best = diverse(model, prompt, width, groups, 12, penalty, diversity, early, [end])
             if groups == 1:
                 out = model.generate(torch.tensor([prompt]), num_beams=width, length_penalty=penalty, max_new_tokens=12,
                                      early_stopping=early, do_sample=False, num_return_sequences=width, eos_token_id=end,
@@ -125,6 +129,78 @@ def beam_cases():
     return cases
 
 
-out = {"sampling": sampling_cases(), "beams": beam_cases()}
+class StopsAtWords(hf.StoppingCriteria):
+    def __init__(self, words, prompt_tokens):
+        self.words, self.prompt_tokens = words, prompt_tokens
+
+    def __call__(self, input_ids, scores, **unused):
+        rows = [row[self.prompt_tokens:].tolist() for row in input_ids]
+        return torch.tensor([ends_text(row, [], self.words) for row in rows])
+
+
+def cut(tokens, ends, words):
+    """The text without what pads, whether a stop word ends it included."""
+    for length in range(1, len(tokens) + 1):
+        if tokens[length - 1] in ends:
+            return tokens[:length], "end"
+        stops = [len(word) for word in words if tokens[:length][-len(word):] == word]
+        if stops:
+            return tokens[:length - max(stops)], "stop"
+    return tokens, "length"
+
+
+def stop_as_4x(model):
+    """A search goes on while the best candidate of a step, also one that ends a beam, could still improve on what is
+    finished: transformers 4.x. 5.x asks the best beam that goes on, and so may stop earlier."""
+    best = {}
+    running, heuristic = model._get_running_beams_for_next_iteration, model._check_early_stop_heuristic
+
+    def remember(topk_log_probs, **named):
+        best["scores"] = topk_log_probs
+        return running(topk_log_probs=topk_log_probs, **named)
+
+    def check(running_beam_scores, **named):
+        return heuristic(running_beam_scores=best["scores"], **named)
+
+    model._get_running_beams_for_next_iteration, model._check_early_stop_heuristic = remember, check
+
+
+def beam_ending_cases():
+    """Several end tokens, stop words, and the log-probabilities of the tokens of each beam."""
+    cases = []
+    for name in ("llama", "gpt2", "bloom_5_heads", "qwen2"):
+        model = hf.AutoModelForCausalLM.from_pretrained(DATA / name, dtype=torch.float32).eval()
+        model.generation_config = hf.GenerationConfig()
+        stop_as_4x(model)
+        prompt = json.loads((DATA / name / "expected.json").read_text())["input_ids"]
+
+        def generate(width, penalty, early, ends, words, count):
+            return model.generate(torch.tensor([prompt]), num_beams=width, length_penalty=penalty, max_new_tokens=12,
+                                  early_stopping=early, do_sample=False, num_return_sequences=count, eos_token_id=ends or None,
+                                  pad_token_id=END, return_dict_in_generate=True, output_scores=True,
+                                  stopping_criteria=[StopsAtWords(words, len(prompt))] if words else None)
+
+        # Words and end tokens that the best beams do say.
+        said = [row[len(prompt):] for row in generate(4, 1.0, False, [], [], 4).sequences.tolist()]
+        words = [said[0][2:4], said[1][4:7], [said[2][8]]]
+        for width, penalty, early, ends, stops in ((2, 1.0, False, [], words), (4, 1.0, False, [said[0][5], said[1][7]], []),
+                                                   (4, 0.5, False, [said[0][6]], words), (3, 2.0, True, [], words[:2]),
+                                                   (5, 1.0, False, [said[3][9], said[0][8]], words[1:]), (4, 1.0, False, [], [])):
+            out = generate(width, penalty, early, ends, stops, width)
+            best = diverse(model, prompt, width, 1, 12, penalty, 0.0, early, ends, stops)
+            if any(abs(a - b) > 1e-4 for a, (b, _) in zip(out.sequences_scores.tolist(), best)):
+                print("differs from transformers", name, width, penalty, early, ends, stops,
+                      out.sequences_scores.tolist(), best)
+            own = model.compute_transition_scores(out.sequences.clamp(min=0), out.scores, out.beam_indices)
+            texts = []
+            for row, score, values in zip(out.sequences.tolist(), out.sequences_scores.tolist(), own.tolist()):
+                tokens, finish = cut(row[len(prompt):], ends, stops)
+                texts.append({"tokens": tokens, "finish": finish, "score": score, "log_probabilities": values[:len(tokens)]})
+            cases.append({"model": name, "input_ids": prompt, "end_tokens": ends, "stop_words": stops, "width": width,
+                          "length_penalty": penalty, "early_stopping": early, "max_new_tokens": 12, "texts": texts})
+    return cases
+
+
+out = {"sampling": sampling_cases(), "beams": beam_cases(), "beam_endings": beam_ending_cases()}
 (Path(sys.argv[1]) / "golden/generation.json").write_text(
     "{" + ",\n".join(f'"{k}": [\n' + ",\n".join(json.dumps(c) for c in v) + "\n]" for k, v in out.items()) + "}\n")

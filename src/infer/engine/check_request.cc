@@ -104,14 +104,16 @@ base::Status check_beams(const Request& request, const io::ModelConfig& config) 
     return base::invalid_argument("temperature: expected 0 with beams, got {}",
                                   request.sampling.temperature);
   }
-  const bool excluded = request.log_probabilities || !request.stop_words.empty() ||
-                        request.lookup_tokens != 0 || request.draft_tokens != 0 ||
-                        request.best_of != 0;
-  if (excluded) {
+  if (request.best_of != 0) {
     return base::invalid_argument(
-        "beam.width: {} beams do not go together with log_probabilities, stop_words, best_of, "
-        "lookup_tokens or draft_tokens",
-        beam.width);
+        "best_of: expected 0 with beams, of which the n best are returned anyway, got {}",
+        request.best_of);
+  }
+  if (request.lookup_tokens != 0 || request.draft_tokens != 0) {
+    return base::invalid_argument(
+        "lookup_tokens, draft_tokens: expected 0 with beams, which are chosen anew at each token, "
+        "so that what follows a proposal is seldom needed, got {} and {}",
+        request.lookup_tokens, request.draft_tokens);
   }
   return base::OkStatus();
 }

@@ -33,6 +33,7 @@ class EngineImpl final : public Engine {
 
  private:
   EngineLimits limits() const;
+  BeamRules beam_rules(const Request& request, const std::vector<text::TokenId>& end_tokens) const;
   void propose();
   base::Status forward();
   void advance(RequestState& state, std::vector<Event>& events);
@@ -41,6 +42,7 @@ class EngineImpl final : public Engine {
   bool advance_text(RequestState& state, Sequence& sequence, std::vector<Event>& events);
   void fork_texts(RequestState& state);
   bool take_rows(RequestState& state, Sequence& sequence);
+  bool score_beams(RequestState& state);
   bool advance_beams(RequestState& state);
   void finish_beams(RequestState& state);
   void end(RequestState& state);
@@ -57,7 +59,8 @@ class EngineImpl final : public Engine {
   StepPlan plan_;
   std::vector<float> logits_;
   std::vector<float> first_row_;
-  std::vector<Event> told_;  // outside of a step
+  std::vector<float> beam_rows_;  // a request's beams, before penalties
+  std::vector<Event> told_;       // outside of a step
   base::Status failure_;
   EngineStatistics statistics_;
 };
@@ -73,6 +76,19 @@ EngineImpl::EngineImpl(CausalModel& model, const EngineOptions& options, std::in
 EngineLimits EngineImpl::limits() const {
   return {options_.max_sequences, scheduler_.pool().size(), options_.cache.block_tokens,
           options_.prefix_sharing, draft_.has_value()};
+}
+
+BeamRules EngineImpl::beam_rules(const Request& request,
+                                 const std::vector<text::TokenId>& end_tokens) const {
+  BeamRules rules;
+  rules.end_tokens = end_tokens;
+  rules.stop_words = request.stop_words;
+  rules.pad_token = static_cast<text::TokenId>(
+      model_.config().pad_token_id.value_or(end_tokens.empty() ? 0 : end_tokens.front()));
+  if (request.log_probabilities) {
+    rules.alternatives = request.top_log_probabilities;
+  }
+  return rules;
 }
 
 base::StatusOr<RequestId> EngineImpl::submit(Request request) {
@@ -101,10 +117,8 @@ base::StatusOr<RequestId> EngineImpl::submit(Request request) {
   }
   state->sequences.push_back(std::move(sequence));
   if (request.beam.width > 1) {
-    state->beams = std::make_unique<BeamSearch>(
-        request.beam, state->end_tokens,
-        static_cast<text::TokenId>(model_.config().pad_token_id.value_or(
-            state->end_tokens.empty() ? 0 : state->end_tokens.front())));
+    state->beams =
+        std::make_unique<BeamSearch>(request.beam, beam_rules(request, state->end_tokens));
   }
   state->request = std::move(request);
   RequestState& added = *state;
@@ -250,6 +264,8 @@ void EngineImpl::finish_beams(RequestState& state) {
     sequence->tokens.insert(sequence->tokens.end(), text.tokens.begin(), text.tokens.end());
     sequence->prompt_tokens = static_cast<std::int64_t>(prompt.size());
     sequence->score = text.score;
+    sequence->log_probabilities = std::move(text.trace.log_probabilities);
+    sequence->alternatives = std::move(text.trace.alternatives);
     sequence->finish = text.finish;
     finished.push_back(std::move(sequence));
   }
@@ -259,19 +275,35 @@ void EngineImpl::finish_beams(RequestState& state) {
   state.sequences = std::move(finished);
 }
 
-/// One token more for every beam; false when there is none.
-bool EngineImpl::advance_beams(RequestState& state) {
-  std::vector<std::span<const text::TokenId>> generated;
-  const std::int64_t first = state.sequences.front()->first_row;
+/// Turns the beams' logits into log-probabilities; false when some are no numbers.
+bool EngineImpl::score_beams(RequestState& state) {
+  const auto vocabulary = static_cast<std::size_t>(model_.config().vocab_size);
+  beam_rows_.resize(state.is_scored() ? state.sequences.size() * vocabulary : 0);
+  std::span<float> own(beam_rows_);
   for (const auto& sequence : state.sequences) {
-    if (!TokenChooser::score(state, *sequence, row(sequence->first_row))) {
+    const std::span<float> mine = own.first(own.empty() ? 0 : vocabulary);
+    if (!TokenChooser::score(state, *sequence, row(sequence->first_row), mine)) {
       return false;
     }
+    own = own.subspan(mine.size());
+  }
+  return true;
+}
+
+/// One token more for every beam; false when there is none.
+bool EngineImpl::advance_beams(RequestState& state) {
+  if (!score_beams(state)) {
+    return false;
+  }
+  std::vector<std::span<const text::TokenId>> generated;
+  for (const auto& sequence : state.sequences) {
     generated.push_back(sequence->generated_tokens());
   }
-  state.beams->advance(
-      {row(first).data(), static_cast<std::int64_t>(generated.size()), model_.config().vocab_size},
-      generated);
+  const std::int64_t first = state.sequences.front()->first_row;
+  const auto count = static_cast<std::int64_t>(generated.size());
+  const std::int64_t vocabulary = model_.config().vocab_size;
+  state.beams->advance({row(first).data(), count, vocabulary},
+                       {beam_rows_.data(), count, vocabulary}, generated);
   std::vector<std::unique_ptr<Sequence>> next;
   for (const BeamSearch::Live& live : state.beams->live()) {
     next.push_back(

@@ -58,15 +58,16 @@ struct Request {
   int best_of = 0;  ///< 0 = n
   /// Tokens that end the text, themselves its last one. Unset = the model's own; empty = none.
   std::optional<std::vector<text::TokenId>> end_tokens;
-  /// Sequences of tokens that end the text, themselves kept out of it.
+  /// Sequences of tokens that end the text, themselves kept out of it. A beam's score counts them.
   std::vector<std::vector<text::TokenId>> stop_words;
   /// Sequences of tokens that are never completed.
   std::vector<std::vector<text::TokenId>> bad_words;
   /// Report the log-probability of each token, and of so many alternatives: the model's own, before
-  /// penalties and temperature.
+  /// penalties and temperature. With beams: those along the path of each returned one.
   bool log_probabilities = false;
   int top_log_probabilities = 0;
-  /// Speculative decoding by prompt look-up (Saxena 2023): tokens proposed a step; 0 = off.
+  /// Speculative decoding by prompt look-up (Saxena 2023): tokens proposed a step; 0 = off. Not
+  /// with beams, as little as draft_tokens.
   int lookup_tokens = 0;
   int lookup_ngram = 3;
   /// Speculative decoding by the engine's draft model: tokens proposed a step; 0 = off.

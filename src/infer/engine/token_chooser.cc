@@ -1,5 +1,6 @@
 #include "infer/engine/token_chooser.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "infer/sampling/logits_processor.h"
@@ -37,13 +38,17 @@ bool TokenChooser::extend(const RequestState& state, Sequence& sequence, std::sp
   return true;
 }
 
-bool TokenChooser::score(const RequestState& state, const Sequence& beam, std::span<float> logits) {
+bool TokenChooser::score(const RequestState& state, const Sequence& beam, std::span<float> logits,
+                         std::span<float> own) {
   const double normaliser = log_sum_exp(logits);
   if (!std::isfinite(normaliser)) {
     return false;
   }
   for (float& logit : logits) {
     logit = static_cast<float>(logit - normaliser);
+  }
+  if (!own.empty()) {
+    std::ranges::copy(logits, own.begin());
   }
   process_logits(state.request, context_of(state, beam), logits);
   return true;

@@ -17,8 +17,10 @@ class TokenChooser {
   /// [vocabulary] is overwritten.
   bool extend(const RequestState& state, Sequence& sequence, std::span<float> logits);
 
-  /// Makes log-probabilities of `logits` and processes them, for a beam. False as above.
-  static bool score(const RequestState& state, const Sequence& beam, std::span<float> logits);
+  /// Makes log-probabilities of `logits` and processes them, for a beam. `own` [vocabulary] gets
+  /// them as they were before; empty = not wanted. False as above.
+  static bool score(const RequestState& state, const Sequence& beam, std::span<float> logits,
+                    std::span<float> own);
 
  private:
   Sampler sampler_;

@@ -2,16 +2,61 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
+
+#include "infer/sampling/stop_words.h"
 
 namespace gamelan::infer {
 
-BeamSearch::BeamSearch(const BeamOptions& options, std::vector<text::TokenId> end_tokens,
-                       text::TokenId pad_token)
+BeamSearch::BeamSearch(const BeamOptions& options, BeamRules rules)
     : options_(options),
-      end_tokens_(std::move(end_tokens)),
-      pad_token_(pad_token),
+      rules_(std::move(rules)),
       group_size_(static_cast<std::size_t>(options.width / options.groups)),
-      groups_(static_cast<std::size_t>(options.groups)) {}
+      groups_(static_cast<std::size_t>(options.groups)) {
+  if (rules_.alternatives) {
+    trace_.emplace(*rules_.alternatives);
+  }
+}
+
+BeamSearch::Ending BeamSearch::ending_of(std::span<const text::TokenId> generated,
+                                         text::TokenId token) const {
+  if (std::ranges::find(rules_.end_tokens, token) != rules_.end_tokens.end()) {
+    return {FinishReason::kEndToken, 0};
+  }
+  const std::size_t stop = completed_stop_word(rules_.stop_words, generated, token);
+  return stop > 0 ? Ending{FinishReason::kStopWord, stop} : Ending{};
+}
+
+/// The place of the candidate's token in the trace.
+std::int32_t BeamSearch::extend_trace(const Candidate& candidate) {
+  if (!trace_) {
+    return BeamTrace::kNothing;
+  }
+  const std::int32_t before =
+      begun_ ? live_[static_cast<std::size_t>(candidate.beam)].place : BeamTrace::kNothing;
+  return trace_->add(before, candidate.beam, candidate.token);
+}
+
+double BeamSearch::score_of(double log_probability, std::size_t length) const {
+  return log_probability / std::pow(static_cast<double>(length), options_.length_penalty);
+}
+
+void BeamSearch::finish_candidate(Group& group, const Candidate& candidate, const Ending& ending,
+                                  std::span<const text::TokenId> generated) {
+  BeamHypothesis hypothesis;
+  hypothesis.tokens.assign(generated.begin(), generated.end());
+  hypothesis.tokens.push_back(candidate.token);
+  hypothesis.score = score_of(candidate.score, hypothesis.tokens.size());
+  hypothesis.finish = ending.finish;
+  const std::size_t kept = hypothesis.tokens.size() - ending.cut;
+  hypothesis.tokens.resize(kept);
+  if (trace_) {
+    hypothesis.trace = trace_->path(extend_trace(candidate));
+    hypothesis.trace.log_probabilities.resize(kept);
+    hypothesis.trace.alternatives.resize(std::min(hypothesis.trace.alternatives.size(), kept));
+  }
+  add(group, std::move(hypothesis));
+}
 
 /// `hypothesis.score` comes in as the sum of log-probabilities over its length^penalty.
 void BeamSearch::add(Group& group, BeamHypothesis hypothesis) const {
@@ -40,7 +85,7 @@ bool BeamSearch::is_done(const Group& group, double best_score, std::size_t leng
   for (const BeamHypothesis& hypothesis : group.finished) {
     worst = std::min(worst, hypothesis.score);
   }
-  return worst >= best_score / std::pow(static_cast<double>(length), options_.length_penalty);
+  return worst >= score_of(best_score, length);
 }
 
 /// Hamming diversity: what earlier groups have just chosen becomes less probable.
@@ -54,7 +99,9 @@ void BeamSearch::avoid(std::span<const text::TokenId> chosen,
 
 void BeamSearch::best_candidates(std::span<const std::int32_t> beams,
                                  tensor::MatrixView<float> log_probabilities) {
-  const std::size_t wanted = std::max<std::size_t>(2, 1 + end_tokens_.size()) * group_size_;
+  // So many that, however many of a beam's best end it, enough of them go on.
+  const std::size_t ends = rules_.end_tokens.size() + rules_.stop_words.size();
+  const std::size_t wanted = std::max<std::size_t>(2, 1 + ends) * group_size_;
   const auto better = [](const Candidate& a, const Candidate& b) {
     if (a.score != b.score) {
       return a.score > b.score;
@@ -92,18 +139,14 @@ void BeamSearch::advance_group(std::int32_t group_index, std::span<const std::in
   std::size_t taken = 0;
   for (std::size_t rank = 0; rank < candidates_.size() && taken < group_size_; ++rank) {
     const Candidate& candidate = candidates_[rank];
-    if (std::ranges::find(end_tokens_, candidate.token) == end_tokens_.end()) {
-      next.push_back({candidate.beam, candidate.token, candidate.score, group_index});
+    const auto tokens = generated[static_cast<std::size_t>(candidate.beam)];
+    const Ending ending = ending_of(tokens, candidate.token);
+    if (ending.finish == FinishReason::kNone) {
+      next.push_back(
+          {candidate.beam, candidate.token, candidate.score, group_index, extend_trace(candidate)});
       ++taken;
     } else if (rank < group_size_) {
-      BeamHypothesis hypothesis;
-      const auto tokens = generated[static_cast<std::size_t>(candidate.beam)];
-      hypothesis.tokens.assign(tokens.begin(), tokens.end());
-      hypothesis.tokens.push_back(candidate.token);
-      hypothesis.score =
-          candidate.score / std::pow(static_cast<double>(length), options_.length_penalty);
-      hypothesis.finish = FinishReason::kEndToken;
-      add(group, std::move(hypothesis));
+      finish_candidate(group, candidate, ending, tokens);
     }
   }
   const double best = candidates_.empty() ? 0.0 : candidates_.front().score;
@@ -111,7 +154,11 @@ void BeamSearch::advance_group(std::int32_t group_index, std::span<const std::in
 }
 
 void BeamSearch::advance(tensor::MatrixView<float> log_probabilities,
+                         tensor::MatrixView<const float> own,
                          std::span<const std::span<const text::TokenId>> generated) {
+  if (trace_) {
+    trace_->begin_step(own);
+  }
   std::vector<Live> next;
   std::vector<text::TokenId> chosen;
   std::vector<std::int32_t> beams;
@@ -122,7 +169,7 @@ void BeamSearch::advance(tensor::MatrixView<float> log_probabilities,
   }
   for (std::int32_t group = 0; group < options_.groups; ++group) {
     if (groups_[static_cast<std::size_t>(group)].done) {
-      chosen.insert(chosen.end(), group_size_, pad_token_);
+      chosen.insert(chosen.end(), group_size_, rules_.pad_token);
       continue;
     }
     beams.clear();
@@ -157,8 +204,10 @@ std::vector<BeamHypothesis> BeamSearch::finish(
     Group& group = groups_[static_cast<std::size_t>(live_[beam].group)];
     BeamHypothesis hypothesis;
     hypothesis.tokens.assign(generated[beam].begin(), generated[beam].end());
-    hypothesis.score = live_[beam].score / std::pow(static_cast<double>(hypothesis.tokens.size()),
-                                                    options_.length_penalty);
+    hypothesis.score = score_of(live_[beam].score, hypothesis.tokens.size());
+    if (trace_) {
+      hypothesis.trace = trace_->path(live_[beam].place);
+    }
     add(group, std::move(hypothesis));
   }
   std::vector<BeamHypothesis> all;

@@ -23,4 +23,17 @@ StopMatch match_stop_words(std::span<const std::vector<text::TokenId>> words,
   return match;
 }
 
+std::size_t completed_stop_word(std::span<const std::vector<text::TokenId>> words,
+                                std::span<const text::TokenId> generated, text::TokenId next) {
+  std::size_t longest = 0;
+  for (const std::vector<text::TokenId>& word : words) {
+    const std::size_t before = word.size() - 1;
+    if (word.back() == next && before <= generated.size() &&
+        std::ranges::equal(generated.last(before), std::span(word).first(before))) {
+      longest = std::max(longest, word.size());
+    }
+  }
+  return longest;
+}
+
 }  // namespace gamelan::infer

@@ -19,4 +19,8 @@ struct StopMatch {
 StopMatch match_stop_words(std::span<const std::vector<text::TokenId>> words,
                            std::span<const text::TokenId> generated);
 
+/// The length of the longest of `words` that `next` completes after `generated`; 0 = none.
+std::size_t completed_stop_word(std::span<const std::vector<text::TokenId>> words,
+                                std::span<const text::TokenId> generated, text::TokenId next);
+
 }  // namespace gamelan::infer
