@@ -1,10 +1,9 @@
 #include "gamelan/engine_arguments.h"
 
 #include <cstdlib>
-#include <optional>
 
+#include "infer/cache/cache_dtype.h"
 #include "infer/model/load_model.h"
-#include "kernels/weight_scheme.h"
 
 namespace gamelan::apps {
 namespace {
@@ -14,33 +13,12 @@ int world_size() {
   return text == nullptr || std::atoi(text) < 1 ? 1 : std::atoi(text);
 }
 
-/// "f16", "float16" and the like; nullopt for what a cache is not made of.
-std::optional<tensor::DType> cache_dtype(const std::string& name) {
-  if (name == "int8") {
-    return tensor::DType::kI8;
-  }
-  switch (kernels::scheme_from_name(name).value_or(kernels::WeightScheme::kInt8)) {
-    case kernels::WeightScheme::kF32:
-      return tensor::DType::kF32;
-    case kernels::WeightScheme::kBF16:
-      return tensor::DType::kBF16;
-    case kernels::WeightScheme::kF16:
-      return tensor::DType::kF16;
-    default:
-      return std::nullopt;
-  }
-}
-
 }  // namespace
 
-void add_engine_options(CLI::App& app, EngineArguments& a) {
+void add_parallel_options(CLI::App& app, EngineArguments& a) {
   app.add_option("--kv-cache-dtype", a.kv_cache_dtype,
                  "Numbers of the cached keys and values: auto, f32, bf16, f16, int8")
       ->capture_default_str();
-  app.add_option("--kv-cache-memory", a.kv_cache_memory,
-                 "Memory for cached keys and values, of each rank: 512MiB, 2GiB")
-      ->transform(CLI::AsSizeValue(true))
-      ->default_str("1GiB");
   app.add_option("--tensor-parallel-size", a.tensor_parallel_size,
                  "Ranks that share each layer, under gamelan run")
       ->check(CLI::Range(1, 4096))
@@ -49,6 +27,14 @@ void add_engine_options(CLI::App& app, EngineArguments& a) {
                  "Groups of ranks with a range of layers each, under gamelan run")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+}
+
+void add_engine_options(CLI::App& app, EngineArguments& a) {
+  add_parallel_options(app, a);
+  app.add_option("--kv-cache-memory", a.kv_cache_memory,
+                 "Memory for cached keys and values, of each rank: 512MiB, 2GiB")
+      ->transform(CLI::AsSizeValue(true))
+      ->default_str("1GiB");
   app.add_option("--max-num-batched-tokens", a.max_batched_tokens,
                  "Most tokens computed in one step; longer prompts are cut")
       ->check(CLI::Range(1, 1 << 20))
@@ -59,7 +45,7 @@ void add_engine_options(CLI::App& app, EngineArguments& a) {
 }
 
 base::Status EngineArguments::check() const {
-  if (kv_cache_dtype != "auto" && !cache_dtype(kv_cache_dtype)) {
+  if (kv_cache_dtype != "auto" && !infer::cache_dtype_from_name(kv_cache_dtype)) {
     return base::invalid_argument(
         "--kv-cache-dtype: expected auto, f32, bf16, f16 or int8, got '{}'", kv_cache_dtype);
   }
@@ -77,8 +63,8 @@ base::Status EngineArguments::check() const {
 
 infer::EngineOptions EngineArguments::engine_options(const infer::CausalModel& loaded) const {
   infer::EngineOptions options;
-  options.cache.dtype =
-      kv_cache_dtype == "auto" ? loaded.natural_cache_dtype() : *cache_dtype(kv_cache_dtype);
+  options.cache.dtype = kv_cache_dtype == "auto" ? loaded.natural_cache_dtype()
+                                                 : *infer::cache_dtype_from_name(kv_cache_dtype);
   options.cache_bytes = kv_cache_memory;
   options.max_step_tokens = max_batched_tokens;
   options.max_sequences = max_sequences;

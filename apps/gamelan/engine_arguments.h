@@ -32,7 +32,10 @@ struct EngineArguments {
   infer::EngineOptions engine_options(const infer::CausalModel& model) const;
 };
 
-/// Adds the options to `app`, bound to `arguments`; add_model_options() adds the model's.
+/// Adds the options to `app` that say how the model runs, bound to `arguments`: its cache's
+/// numbers, the ranks. add_model_options() adds the model's.
+void add_parallel_options(CLI::App& app, EngineArguments& arguments);
+/// The same and those of an engine: memory, batches.
 void add_engine_options(CLI::App& app, EngineArguments& arguments);
 
 /// A loaded model and all that it stands on. On ranks other than 0 of several it only serves.

@@ -78,4 +78,17 @@ void write_bloom_folder(const std::string& folder, const BloomSizes& sizes) {
   fs::resize_file(path, 8 + text.size() + static_cast<std::uintmax_t>(offset));
 }
 
+void copy_bloom_of_characters(const io::TemporaryFolder& folder) {
+  std::filesystem::copy(GAMELAN_SOURCE_DIR "/tests/infer/data/bloom_12_heads", folder.path(),
+                        std::filesystem::copy_options::recursive);
+  nlohmann::json vocabulary;
+  int id = 0;
+  for (char c = '!'; c <= '~'; ++c) {  // 94 of them
+    vocabulary[std::string(1, c)] = id++;
+  }
+  vocabulary["Ġ"] = id++;  // a space
+  folder.write("vocab.json", vocabulary.dump());
+  folder.write("merges.txt", "#version: 0.2\n");
+}
+
 }  // namespace gamelan::testing

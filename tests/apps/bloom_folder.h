@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string>
 
+#include "tests/io/temporary_folder.h"
+
 namespace gamelan::testing {
 
 struct BloomSizes {
@@ -17,5 +19,9 @@ struct BloomSizes {
 
 /// Writes a HuggingFace folder of zeros in f32, whose model.safetensors has no blocks on disk.
 void write_bloom_folder(const std::string& folder, const BloomSizes& sizes);
+
+/// The tiny BLOOM of tests/infer/data with a byte-level vocabulary of its 97 tokens and no merges:
+/// a printable character is a token.
+void copy_bloom_of_characters(const io::TemporaryFolder& folder);
 
 }  // namespace gamelan::testing

@@ -2,10 +2,10 @@
 // predict.
 #include <gmock/gmock.h>
 
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/apps/bloom_folder.h"
 #include "tests/io/temporary_folder.h"
 #include "tests/launch/launched.h"
 
@@ -19,19 +19,7 @@ using ::testing::HasSubstr;
 
 class LambadaCommand : public ::testing::Test {
  protected:
-  /// The tiny BLOOM with a byte-level vocabulary of its 97 tokens and no merges.
-  void SetUp() override {
-    std::filesystem::copy(GAMELAN_SOURCE_DIR "/tests/infer/data/bloom_12_heads", folder_.path(),
-                          std::filesystem::copy_options::recursive);
-    json vocabulary;
-    int id = 0;
-    for (char c = '!'; c <= '~'; ++c) {  // 94 of them
-      vocabulary[std::string(1, c)] = id++;
-    }
-    vocabulary["Ġ"] = id++;  // a space
-    folder_.write("vocab.json", vocabulary.dump());
-    folder_.write("merges.txt", "#version: 0.2\n");
-  }
+  void SetUp() override { copy_bloom_of_characters(folder_); }
   Result evaluate(const std::string& passages, std::vector<std::string> options = {}) {
     options.insert(options.begin(),
                    {"eval", "lambada", "--checkpoint-path", folder_.path(), "--dataset-path",

@@ -2,9 +2,9 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "tests/apps/bloom_folder.h"
 #include "tests/io/temporary_folder.h"
 #include "tests/launch/launched.h"
 
@@ -17,19 +17,7 @@ using ::testing::HasSubstr;
 
 class PerplexityCommand : public ::testing::Test {
  protected:
-  /// The tiny BLOOM with a byte-level vocabulary and no merges: a character is a token.
-  void SetUp() override {
-    std::filesystem::copy(GAMELAN_SOURCE_DIR "/tests/infer/data/bloom_12_heads", folder_.path(),
-                          std::filesystem::copy_options::recursive);
-    json vocabulary;
-    int id = 0;
-    for (char c = '!'; c <= '~'; ++c) {
-      vocabulary[std::string(1, c)] = id++;
-    }
-    vocabulary["Ġ"] = id++;  // a space
-    folder_.write("vocab.json", vocabulary.dump());
-    folder_.write("merges.txt", "#version: 0.2\n");
-  }
+  void SetUp() override { copy_bloom_of_characters(folder_); }
   Result measure(const std::string& text, std::vector<std::string> options = {}) {
     options.insert(options.begin(), {"eval", "perplexity", "--model", folder_.path(), "--text-file",
                                      folder_.write("text.txt", text), "--dtype", "f32"});

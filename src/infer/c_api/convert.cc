@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <utility>
+
+#include "infer/cache/cache_dtype.h"
 
 namespace gamelan::infer {
 namespace {
@@ -55,19 +58,6 @@ SamplingOptions sampling_of(const gamelan_request& from) {
     to.seed = from.seed;
   }
   return to;
-}
-
-base::StatusOr<tensor::DType> cache_dtype(std::string_view name) {
-  if (name == "int8") {
-    return tensor::DType::kI8;
-  }
-  for (const tensor::DType dtype :
-       {tensor::DType::kF32, tensor::DType::kBF16, tensor::DType::kF16}) {
-    if (name == tensor::name_of(dtype)) {
-      return dtype;
-    }
-  }
-  return base::invalid_argument("cache_dtype: expected f32, bf16, f16 or int8, got '{}'", name);
 }
 
 gamelan_event event_of(const Event& event, const std::vector<gamelan_alternative>& alternatives) {
@@ -129,7 +119,12 @@ base::StatusOr<EngineOptions> engine_options(const gamelan_options& options,
   EngineOptions made;
   made.cache.dtype = model.natural_cache_dtype();
   if (options.cache_dtype != nullptr) {
-    GAMELAN_ASSIGN_OR_RETURN(made.cache.dtype, cache_dtype(options.cache_dtype));
+    const std::optional<tensor::DType> dtype = cache_dtype_from_name(options.cache_dtype);
+    if (!dtype) {
+      return base::invalid_argument("cache_dtype: expected f32, bf16, f16 or int8, got '{}'",
+                                    options.cache_dtype);
+    }
+    made.cache.dtype = *dtype;
   }
   made.cache.block_tokens = options.cache_block_tokens;
   made.cache_bytes = options.cache_bytes;
