@@ -1,4 +1,5 @@
-// Against transformers: golden/generation.json by make_generation_golden.py.
+// Against transformers: golden/generation.json by make_generation_golden.py,
+// golden/group_beams.json by make_group_beam_golden.py.
 
 #include <gtest/gtest.h>
 
@@ -19,9 +20,13 @@ namespace {
 using Json = nlohmann::json;
 using Tokens = std::vector<text::TokenId>;
 
+Json read_golden(const std::string& name) {
+  std::ifstream file(std::string(GAMELAN_SOURCE_DIR) + "/tests/infer/golden/" + name);
+  return Json::parse(file);
+}
+
 Json golden(const std::string& part) {
-  std::ifstream file(std::string(GAMELAN_SOURCE_DIR) + "/tests/infer/golden/generation.json");
-  return Json::parse(file).at(part);
+  return read_golden("generation.json").at(part);
 }
 
 TEST(GenerationGolden, LogitsBecomeTheProbabilitiesThatTransformersDrawsFrom) {
@@ -101,27 +106,37 @@ Request beams_of(const Json& one) {
   request.beam.width = one["width"];
   request.beam.length_penalty = one["length_penalty"];
   request.beam.early_stopping = one["early_stopping"];
+  request.beam.groups = one.value("groups", 1);
+  request.beam.diversity_penalty = one.value("diversity_penalty", 0.0);
   request.n = request.beam.width;
   return request;
 }
 
-TEST(GenerationGolden, BeamsAreTransformers) {
+void expect_beams(const Json& one) {
   const testing::TestContext context;
+  const auto model = testing::load_for_test(one["model"], context);
+  ASSERT_NE(model, nullptr);
+  Request request = beams_of(one);
+  request.end_tokens = Tokens{one["end"]};
+  const std::vector<Event> texts = run_beams(*model, request);
+  ASSERT_EQ(texts.size(), one["tokens"].size()) << one;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_EQ(texts[i].tokens, one["tokens"][i].get<Tokens>()) << i << " of " << one;
+    EXPECT_NEAR(texts[i].score, one["scores"][i].get<double>(), 2e-4) << i << " of " << one;
+    EXPECT_EQ(texts[i].index, static_cast<int>(i));
+  }
+  EXPECT_TRUE(texts.back().last);
+}
+
+TEST(GenerationGolden, BeamsAreTransformers) {
   for (const Json& one : golden("beams")) {
-    const auto model = testing::load_for_test(one["model"], context);
-    ASSERT_NE(model, nullptr);
-    Request request = beams_of(one);
-    request.end_tokens = Tokens{one["end"]};
-    request.beam.groups = one["groups"];
-    request.beam.diversity_penalty = one["diversity_penalty"];
-    const std::vector<Event> texts = run_beams(*model, request);
-    ASSERT_EQ(texts.size(), one["tokens"].size()) << one;
-    for (std::size_t i = 0; i < texts.size(); ++i) {
-      EXPECT_EQ(texts[i].tokens, one["tokens"][i].get<Tokens>()) << i << " of " << one;
-      EXPECT_NEAR(texts[i].score, one["scores"][i].get<double>(), 2e-4) << i << " of " << one;
-      EXPECT_EQ(texts[i].index, static_cast<int>(i));
-    }
-    EXPECT_TRUE(texts.back().last);
+    expect_beams(one);
+  }
+}
+
+TEST(GenerationGolden, BeamsInGroupsAreTransformers) {
+  for (const Json& one : read_golden("group_beams.json")) {
+    expect_beams(one);
   }
 }
 
