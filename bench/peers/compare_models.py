@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Compares models that transformers makes on the spot, with random weights and awkward sizes: their logits, and 200
-greedy tokens, alone and on several ranks.
+greedy tokens, alone and on several ranks; of an encoder the last hidden states.
 
 Needs: pip install torch transformers
 Example: compare_models.py --gamelan build/release/bin/gamelan
@@ -35,12 +35,17 @@ MODELS = {
                                           intermediate_size=1000, max_position_embeddings=512, **IDS), [(2, 1)]),
     "opt head 64": (hf.OPTConfig(vocab_size=VOCAB, hidden_size=256, num_attention_heads=4, num_hidden_layers=3,
                                  ffn_dim=700, word_embed_proj_dim=256, max_position_embeddings=512, **IDS), [(2, 1)]),
+    "opt post-norm, projected": (hf.OPTConfig(vocab_size=VOCAB, hidden_size=320, num_attention_heads=4,
+                                              num_hidden_layers=3, ffn_dim=700, word_embed_proj_dim=128,
+                                              do_layer_norm_before=False, max_position_embeddings=512, **IDS), [(2, 1)]),
     "llama head 128, 4 heads on 2": (hf.LlamaConfig(**LLAMA, hidden_size=512, num_attention_heads=4,
                                                     num_key_value_heads=2, intermediate_size=1111), [(2, 1), (4, 1)]),
     "mistral window 64": (hf.MistralConfig(**LLAMA, hidden_size=384, num_attention_heads=6, num_key_value_heads=3,
                                            head_dim=64, intermediate_size=900, sliding_window=64), [(3, 1)]),
     "qwen2 6 heads on 2": (hf.Qwen2Config(**LLAMA, hidden_size=480, num_attention_heads=6, num_key_value_heads=2,
                                           intermediate_size=800), [(2, 1), (1, 3)]),
+    "bert 12 heads of 48": (hf.BertConfig(vocab_size=VOCAB, hidden_size=576, num_attention_heads=12,
+                                          num_hidden_layers=3, intermediate_size=1001, max_position_embeddings=512), []),
 }
 
 
@@ -72,7 +77,9 @@ def main():
             continue
         with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
             torch.manual_seed(seed)
-            model = hf.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+            encoder = isinstance(config, hf.BertConfig)
+            make = hf.AutoModel if encoder else hf.AutoModelForCausalLM
+            model = make.from_config(config, attn_implementation="eager").eval()
             for parameter in model.parameters():  # fresh ones are so small that little depends on them
                 if parameter.dim() > 1:
                     parameter.mul_(1.5)
@@ -80,15 +87,20 @@ def main():
             (Path(folder) / "generation_config.json").unlink(missing_ok=True)
             ids = torch.randint(0, VOCAB, (1, PROMPT))
             text = ",".join(map(str, ids[0].tolist()))
-            expected = model(ids).logits[0].numpy()
+            expected = (model(ids).last_hidden_state if encoder else model(ids).logits)[0].numpy()
             out = f"{folder}/logits.npy"
             run([a.gamelan, "eval", "logits", "--model", folder, "--dtype", "f32", "--input-ids", text, "--out", out])
             difference = float(np.abs(np.load(out) - expected).max())
-            tokens = model.generate(ids, max_new_tokens=NEW, do_sample=False, pad_token_id=0)[0, PROMPT:].tolist()
-            same = {f"{t}x{p}": generated(a.gamelan, folder, text, t, p) == tokens for t, p in [(1, 1), *sizes]}
-            bad |= difference > 1e-4 or not all(same.values())
-            print(f"{name:30} largest logit {np.abs(expected).max():5.1f}, difference {difference:.1e}, {NEW} tokens: "
-                  + ", ".join(f"{size} {'equal' if equal else 'DIFFER'}" for size, equal in same.items()), flush=True)
+            bad |= difference > 1e-4
+            print(f"{name:30} largest {'state' if encoder else 'logit'} {np.abs(expected).max():5.1f}, difference "
+                  f"{difference:.1e}", end="", flush=True)
+            if not encoder:
+                tokens = model.generate(ids, max_new_tokens=NEW, do_sample=False, pad_token_id=0)[0, PROMPT:].tolist()
+                same = {f"{t}x{p}": generated(a.gamelan, folder, text, t, p) == tokens for t, p in [(1, 1), *sizes]}
+                bad |= not all(same.values())
+                print(f", {NEW} tokens: " + ", ".join(f"{size} {'equal' if equal else 'DIFFER'}"
+                                                      for size, equal in same.items()), end="")
+            print(flush=True)
     sys.exit(1 if bad else 0)
 
 
