@@ -44,7 +44,10 @@ Prepared prepare(const Context& context, const PackedLinear::Impl& weight,
       static_cast<std::size_t>((x.rows + tile_rows - 1) / tile_rows * tile_rows) * result.stride;
   result.data = static_cast<std::byte*>(context.workspace->take_bytes(bytes));
   if (weight.scheme == WeightScheme::kInt8) {
-    result.low = static_cast<std::byte*>(context.workspace->take_bytes(bytes));
+    // The lower bytes of few rows share a tile with the upper ones.
+    const std::int64_t half = tile_rows / 2;
+    result.low = x.rows <= half ? result.data + static_cast<std::size_t>(half) * result.stride
+                                : static_cast<std::byte*>(context.workspace->take_bytes(bytes));
   }
   result.scale = context.workspace->take<float>(x.rows);
   context.threads->parallel_for(x.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {

@@ -165,10 +165,12 @@ void multiply(const TileRows& rows, int count, const TilePanel& panel, float* ou
   }
 }
 
-/// `tile` becomes outputs: in place, a register of sums after the other.
+/// `tile` becomes outputs: in place, a register of sums after the other. With kTwoBytes the sums of
+/// the lower bytes begin at row `low`.
 template <bool kTwoBytes>
-void complete_integers(const TileRows& rows, int count, const TilePanel& panel, float* tile) {
-  const float* const lower = tile + kTile * kPanel;
+void complete_integers(const TileRows& rows, int count, const TilePanel& panel, float* tile,
+                       int low = 0) {
+  const float* const lower = tile + low * kPanel;
   for (int r = 0; r < count; ++r) {
     for (std::int64_t c = 0; c < kPanel; c += kLanes) {
       const std::int64_t at = r * kPanel + c;
@@ -184,12 +186,18 @@ void int8_dynamic_tile(const TileRows& rows, int count, const TilePanel& panel, 
 }
 
 /// Up to 16 rows of 16-bit activations: the products of their upper bytes and those of the lower
-/// ones.
+/// ones, in one tile register where both fit.
 void int8_tile(const TileRows& rows, int count, const TilePanel& panel, float* out) {
-  multiply_twice_16<false>(rows.data, rows.low, rows.stride, panel,
-                           static_cast<std::size_t>(panel.in) / kRowBytes,
-                           reinterpret_cast<std::byte*>(out));
-  complete_integers<true>(rows, count, panel, out);
+  constexpr int kHalf = kTile / 2;
+  const std::size_t steps = static_cast<std::size_t>(panel.in) / kRowBytes;
+  auto* const sums = reinterpret_cast<std::byte*>(out);
+  const bool together = count <= kHalf && rows.low == rows.data + kHalf * rows.stride;
+  if (together) {
+    multiply_16<false>(rows, panel, steps, sums);
+  } else {
+    multiply_twice_16<false>(rows.data, rows.low, rows.stride, panel, steps, sums);
+  }
+  complete_integers<true>(rows, count, panel, out, together ? kHalf : kTile);
 }
 
 LinearKernels make_table() {
