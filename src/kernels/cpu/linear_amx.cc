@@ -127,6 +127,8 @@ template <bool kFloat>
 void multiply_twice_16(const std::byte* first, const std::byte* second, std::size_t stride,
                        const TilePanel& panel, std::size_t steps, std::byte* sums) {
   Ahead ahead(panel, steps, 2);
+  // The panel's only tile: nothing has fetched it. Each half reads lines with gaps between them.
+  const bool only = panel.next_step[0] == 0;
   for (std::size_t half = 0; half < 2; ++half) {
     const std::byte* w = panel.data + half * 2 * kRowBytes;
     std::byte* const out = sums + half * 2 * kRowBytes;
@@ -135,6 +137,9 @@ void multiply_twice_16(const std::byte* first, const std::byte* second, std::siz
     _tile_zero(2);
     _tile_zero(3);
     for (std::size_t step = 0; step < steps; ++step, w += kStepBytes) {
+      if (only && half == 0) {
+        fetch_step(w + kFewRowsAhead);
+      }
       _tile_loadd(4, first + step * kRowBytes, stride);
       _tile_loadd(6, w, kPanelStride);
       GAMELAN_PRODUCT(0, 4, 6);
