@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "io/byte_reader.h"
-#include "io/lfs_pointer.h"
 #include "text/utf8.h"
 
 namespace gamelan::io {
@@ -305,8 +304,6 @@ class GgufParser {
 };
 
 base::StatusOr<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::string_view name) {
-  GAMELAN_RETURN_IF_ERROR(
-      check_no_lfs_pointer({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, name));
   return GgufParser(bytes, name).parse();
 }
 

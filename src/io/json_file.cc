@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "io/lfs_pointer.h"
 #include "io/mapped_file.h"
 
 namespace gamelan::io {
@@ -36,7 +35,6 @@ std::size_t nesting_depth(std::string_view text, std::size_t limit) {
 
 base::StatusOr<json> parse_json(std::string_view text, std::string_view name,
                                 const JsonLimits& limits) {
-  GAMELAN_RETURN_IF_ERROR(check_no_lfs_pointer(text, name));
   if (text.size() > limits.max_bytes) {
     return base::invalid_argument("{}: {} bytes of JSON are over the limit of {}", name,
                                   text.size(), limits.max_bytes);

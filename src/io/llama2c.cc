@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "io/byte_reader.h"
-#include "io/lfs_pointer.h"
 #include "io/mapped_file.h"
 #include "io/weight_layouts.h"
 
@@ -303,7 +302,6 @@ base::StatusOr<ModelFiles> open_llama2c(std::string_view path) {
   auto owner = std::make_shared<Owner>();
   GAMELAN_ASSIGN_OR_RETURN(owner->file, MappedFile::open(path));
   owner->name = std::string(path);
-  GAMELAN_RETURN_IF_ERROR(check_no_lfs_pointer(owner->file.text(), path));
   const auto bytes = owner->file.bytes();
   return parse(bytes, std::move(owner));
 }

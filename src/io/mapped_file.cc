@@ -38,6 +38,12 @@ base::StatusOr<MappedFile> MappedFile::open(std::string_view path) {
   }
   file.data_ = static_cast<const std::byte*>(data);
   file.size_ = size;
+  if (file.text().starts_with("version https://git-lfs.github.com/spec/")) {
+    return base::failed_precondition(
+        "{}: this is a Git LFS pointer, not the file itself; run `git lfs pull` in the folder it "
+        "came from",
+        path);
+  }
   return file;
 }
 

@@ -16,7 +16,8 @@ namespace gamelan::io {
 /// SIGBUS, so files are replaced by renaming (io/atomic_file.h), never rewritten in place.
 class MappedFile {
  public:
-  /// Maps all of `path`. Fails when it does not exist, may not be read, or is no regular file.
+  /// Maps all of `path`. Fails when it does not exist, may not be read, is no regular file, or is
+  /// the small text file that Git LFS leaves in place of a large one: the error says what to do.
   static base::StatusOr<MappedFile> open(std::string_view path);
 
   MappedFile() = default;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "io/lfs_pointer.h"
 #include "io/safetensors_header.h"
 
 namespace gamelan::io {
@@ -23,7 +22,6 @@ std::uint64_t read_u64(std::span<const std::byte> bytes) {
 base::StatusOr<std::string_view> header_text(std::span<const std::byte> bytes,
                                              std::string_view file) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  GAMELAN_RETURN_IF_ERROR(check_no_lfs_pointer(text, file));
   if (bytes.size() < kLengthBytes) {
     return base::data_loss("{}: expected a safetensors file of at least 8 bytes, got {}", file,
                            bytes.size());

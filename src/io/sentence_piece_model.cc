@@ -3,7 +3,6 @@
 #include <string>
 #include <utility>
 
-#include "io/lfs_pointer.h"
 #include "io/mapped_file.h"
 #include "io/protobuf_reader.h"
 
@@ -82,7 +81,6 @@ void find_unknown(SentencePieceModel& model) {
 
 base::StatusOr<SentencePieceModel> parse_sentence_piece_model(std::string_view bytes,
                                                               std::string_view name) {
-  GAMELAN_RETURN_IF_ERROR(check_no_lfs_pointer(bytes, name));
   SentencePieceModel model;
   std::int32_t kind = 1;
   std::string_view charsmap;

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "io/byte_reader.h"
-#include "io/lfs_pointer.h"
 #include "io/mapped_file.h"
 #include "io/weight_files.h"
 #include "io/zip_archive.h"
@@ -135,7 +134,6 @@ base::StatusOr<std::vector<WeightView>> read_legacy(std::span<const std::byte> b
 
 base::Status read(std::span<const std::byte> bytes, Owner& owner, Weights::Part& part) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  GAMELAN_RETURN_IF_ERROR(check_no_lfs_pointer(text, owner.name));
   if (looks_like_zip(bytes)) {
     GAMELAN_ASSIGN_OR_RETURN(part.tensors, read_zip(bytes, owner));
     return base::OkStatus();

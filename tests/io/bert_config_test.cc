@@ -102,7 +102,6 @@ TEST(BertConfigBadInput, Json) {
   EXPECT_THAT(error_of("{\"a\": \"\xff\"}"), HasSubstr("not valid JSON"));
   EXPECT_THAT(error_of("{} {}"), HasSubstr("not valid JSON"));
   EXPECT_THAT(error_of(std::string(1'000'000, '[')), HasSubstr("nested over 64 deep"));
-  EXPECT_THAT(error_of("version https://git-lfs.github.com/spec/v1\n"), HasSubstr("git lfs pull"));
   const TemporaryFolder folder;
   EXPECT_THAT(std::string(load_bert_config(folder.file("config.json")).status().message()),
               HasSubstr(folder.file("config.json")));

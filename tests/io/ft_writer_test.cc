@@ -262,6 +262,8 @@ TEST(FasterTransformerBadInput, FilesAndFolders) {
   const std::string whole = folder.read(name);
   folder.write(name, whole.substr(1));
   EXPECT_EQ(error(), folder.file(name) + ": expected 32 bytes ([8] of f32), got 31");
+  folder.write(name, "version https://git-lfs.github.com/spec/v1\n");
+  EXPECT_THAT(error(), HasSubstr(folder.file(name) + ": this is a Git LFS pointer"));
   std::filesystem::remove(folder.file(name));
   EXPECT_THAT(error(), HasSubstr("dense_h_to_4h.bias.1.bin: No such file"));
   folder.write(name, whole);

@@ -58,7 +58,6 @@ TEST(TokenizerFiles, VocabTxtLines) {
   EXPECT_THAT(error(""), HasSubstr("vocab.txt: expected one token a line, got an empty file"));
   EXPECT_THAT(error("a\n\xff\n"), HasSubstr("vocab.txt:2: the token is not valid UTF-8"));
   EXPECT_THAT(error("a\n" + std::string(5000, 'x')), HasSubstr("vocab.txt:2: a token of 5000"));
-  EXPECT_THAT(error("version https://git-lfs.github.com/spec/v1\n"), HasSubstr("git lfs pull"));
 }
 
 TEST(TokenizerFiles, AVocabularyWithoutSpecialTokensNamesTheFile) {

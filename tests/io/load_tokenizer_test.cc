@@ -158,6 +158,9 @@ TEST(TokenizerJson, BadFilesAreRefusedByName) {
               HasSubstr("expected no dropout"));
   EXPECT_THAT(error_of(R"({"model": {"vocab": {}, "merges": []}, "normalizer": {"type": "New"}})"),
               HasSubstr("t.json: normalizer: expected one of ByteLevel, Lowercase"));
+  EXPECT_THAT(
+      error_of(R"({"model": {"vocab": {}, "merges": []}, "pre_tokenizer": {"type": "Qwen9"}})"),
+      HasSubstr("t.json: pre_tokenizer: expected one of "));
   EXPECT_THAT(error_of(R"({"model": {"vocab": {}, "merges": []}, "pre_tokenizer":
       {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"}})"),
               HasSubstr("expected a regular expression, got '('"));

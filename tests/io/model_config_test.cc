@@ -183,7 +183,6 @@ TEST(ModelConfigBadInput, Kind) {
               HasSubstr("no cross attention"));
   EXPECT_THAT(error_of(R"({"model_type": "llama", "hidden_act": "mish"})"),
               HasSubstr("expected one of gelu, "));
-  EXPECT_THAT(error_of("version https://git-lfs.github.com/spec/v1"), HasSubstr("git lfs pull"));
 }
 
 TEST(ModelConfigBadInput, Sizes) {

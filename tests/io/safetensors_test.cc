@@ -155,13 +155,6 @@ TEST(SafetensorsBadInput, LengthOfTheHeader) {
   EXPECT_THAT(error_of_header(" {}"), HasSubstr("does not start with '{'"));
 }
 
-TEST(SafetensorsBadInput, AGitLfsPointer) {
-  const std::string error =
-      error_of("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 437951328\n");
-  EXPECT_THAT(error, HasSubstr("Git LFS pointer"));
-  EXPECT_THAT(error, HasSubstr("git lfs pull"));
-}
-
 TEST(SafetensorsBadInput, Json) {
   EXPECT_THAT(error_of_header("{"), HasSubstr("not valid JSON"));
   EXPECT_THAT(error_of_header("{} x"), HasSubstr("not valid JSON"));

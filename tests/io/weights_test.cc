@@ -94,7 +94,38 @@ TEST(OpenWeightsBadInput, Folder) {
           .ok());
   EXPECT_THAT(index(R"({"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}})"),
               HasSubstr("2.safetensors: tensor 'a' is in " + folder.file("1.safetensors")));
-  EXPECT_THAT(index("version https://git-lfs.github.com/spec/v1\n"), HasSubstr("git lfs pull"));
+}
+
+TEST(OpenWeights, TorchShardsAreFoundThroughTheIndex) {
+  const std::string zip = std::string(GAMELAN_SOURCE_DIR) + "/tests/io/data/torch_zip.bin";
+  const TemporaryFolder single;
+  std::filesystem::copy_file(zip, single.file("pytorch_model.bin"));
+  const auto whole = open_weights(single.path());
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  const TemporaryFolder folder;
+  std::filesystem::copy_file(zip, folder.file("pytorch_model-00001-of-00001.bin"));
+  ASSERT_FALSE(whole->tensors().empty());
+  std::string map;
+  for (const WeightView& view : whole->tensors()) {
+    map += fmt::format(R"({}"{}": "pytorch_model-00001-of-00001.bin")", map.empty() ? "" : ", ",
+                       view.name);
+  }
+  folder.write("pytorch_model.bin.index.json", R"({"weight_map": {)" + map + "}}");
+  const auto weights = open_weights(folder.path());
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  EXPECT_EQ(weights->tensors().size(), whole->tensors().size());
+  EXPECT_EQ(weights->tensors().front().file, folder.file("pytorch_model-00001-of-00001.bin"));
+}
+
+TEST(OpenWeights, SafetensorsComeFirstWhereBothAre) {
+  const TemporaryFolder folder;
+  std::filesystem::copy_file(std::string(GAMELAN_SOURCE_DIR) + "/tests/io/data/torch_zip.bin",
+                             folder.file("pytorch_model.bin"));
+  ASSERT_TRUE(save_safetensors(folder.file("model.safetensors"), kOne).ok());
+  const auto weights = open_weights(folder.path());
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  ASSERT_EQ(weights->tensors().size(), 1U);
+  EXPECT_EQ(weights->tensors().front().file, folder.file("model.safetensors"));
 }
 
 TEST(WeightRows, EveryHalfWidensExactly) {
