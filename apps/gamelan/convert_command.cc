@@ -68,9 +68,12 @@ std::string mistake_in(const CLI::App& app, const ConvertOptions& options) {
     return "--group-size needs --quantize int4";
   }
   if (options.to == "huggingface") {
-    return app.count("--tensor-para-size") > 0 && options.tensor_para_size > 1
-               ? "--tensor-para-size is for --to fastertransformer"
-               : "";
+    for (const char* name : {"--tensor-para-size", "--processes", "--verbose", "--by-shard"}) {
+      if (app.count(name) > 0) {
+        return fmt::format("{} is for --to fastertransformer", name);
+      }
+    }
+    return "";
   }
   if (options.data_type == tensor::DType::kBF16) {
     return "--data-type: FasterTransformer folders hold fp32 or fp16, got bf16";

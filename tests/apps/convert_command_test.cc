@@ -197,11 +197,45 @@ TEST_F(ConvertCommand, AFullDiskLeavesNothing) {
   if (::mount("none", out().c_str(), "tmpfs", 0, "size=1m") != 0) {
     GTEST_SKIP() << "needs the right to mount a small tmpfs (root)";
   }
-  const Result result = run_gamelan(convert({"-tp", "4", "-p", "2"}));
-  EXPECT_EQ(result.exit, 1);
-  EXPECT_THAT(result.errors, HasSubstr("No space left on device"));
-  EXPECT_THAT(names_in(out()), ::testing::IsEmpty());
+  std::vector<std::string> to_huggingface = convert({"--to", "huggingface"});
+  to_huggingface[4] += "/model";
+  for (const std::vector<std::string>& arguments :
+       {convert({"-tp", "4", "-p", "2"}), to_huggingface}) {
+    const Result result = run_gamelan(arguments);
+    EXPECT_EQ(result.exit, 1);
+    EXPECT_THAT(result.errors, HasSubstr("No space left on device"));
+    EXPECT_THAT(result.errors, HasSubstr(out()));
+    EXPECT_THAT(names_in(out()), ::testing::IsEmpty());
+  }
   EXPECT_EQ(::umount(out().c_str()), 0);
+}
+
+TEST_F(ConvertCommand, AFolderThatCannotBeMadeIsNamed) {
+  write_bloom_folder(in(), {2, 2, 1, 3});
+  const std::string file = folder_.write("file", "in the way");
+  for (const char* to : {"fastertransformer", "huggingface"}) {
+    const Result result = run_gamelan({"convert", "-i", in(), "-o", file + "/out", "--to", to});
+    EXPECT_EQ(result.exit, 1);
+    EXPECT_THAT(result.errors, HasSubstr("create folder " + file));
+    EXPECT_THAT(result.errors, HasSubstr("Not a directory"));
+    EXPECT_EQ(read_file(file), "in the way");
+  }
+}
+
+/// -s shares the work out otherwise; what is written is the same.
+TEST_F(ConvertCommand, ByShardWritesTheSame) {
+  write_bloom_folder(in(), {2, 2, 2, 3});
+  ASSERT_EQ(run_gamelan(convert({"-tp", "2"})).exit, 0);
+  const Result shards = run_gamelan(
+      {"convert", "-i", in(), "-o", folder_.file("shards"), "-tp", "2", "-p", "2", "-s"});
+  ASSERT_EQ(shards.exit, 0) << shards.errors;
+  const std::vector<std::string> names = names_in(out() + "/2-gpu");
+  EXPECT_THAT(names_in(folder_.file("shards/2-gpu")), ::testing::UnorderedElementsAreArray(names));
+  EXPECT_THAT(names, ::testing::Contains("config.ini"));
+  for (const std::string& name : names) {
+    EXPECT_EQ(read_file(out() + "/2-gpu/" + name), read_file(folder_.file("shards/2-gpu/" + name)))
+        << name;
+  }
 }
 
 TEST_F(ConvertCommand, AModelOfMiBsGoesThereAndBack) {
@@ -258,6 +292,9 @@ TEST_F(ConvertCommand, MistakesAreNamed) {
   EXPECT_THAT(usage({"--quantize", "int8"}), HasSubstr("--quantize needs --to huggingface"));
   EXPECT_THAT(usage({"--to", "huggingface", "-tp", "2"}),
               HasSubstr("--tensor-para-size is for --to fastertransformer"));
+  EXPECT_THAT(usage({"--to", "huggingface", "-p", "2"}), HasSubstr("--processes is for"));
+  EXPECT_THAT(usage({"--to", "huggingface", "-v"}), HasSubstr("--verbose is for"));
+  EXPECT_THAT(usage({"--to", "huggingface", "-s"}), HasSubstr("--by-shard is for"));
   EXPECT_THAT(usage({"--to", "gguf"}), HasSubstr("--to"));
   EXPECT_THAT(usage({"--to", "huggingface", "--group-size", "64"}),
               HasSubstr("--group-size needs --quantize int4"));
