@@ -86,7 +86,7 @@ class ThreadPool::Impl {
 
   int size() const { return static_cast<int>(threads_.size()) + 1; }
 
-  void run(const std::function<void(int)>& body) {
+  void run(base::FunctionRef<void(int)> body) {
     if (threads_.empty()) {
       body(0);
       return;
@@ -140,7 +140,7 @@ class ThreadPool::Impl {
     for (;;) {
       wait_for_round(seen);
       ++seen;
-      const std::function<void(int)>* body = body_;
+      const base::FunctionRef<void(int)>* body = body_;
       if (body == nullptr) {
         return;
       }
@@ -164,7 +164,7 @@ class ThreadPool::Impl {
 
   const std::chrono::microseconds spin_;
   // Written by the caller between rounds, read by the others after they have seen the round.
-  const std::function<void(int)>* body_ = nullptr;
+  const base::FunctionRef<void(int)>* body_ = nullptr;
   alignas(64) std::atomic<std::uint64_t> round_{0};
   alignas(64) std::atomic<int> pending_{0};
   alignas(64) std::atomic<int> sleepers_{0};
@@ -182,12 +182,11 @@ int ThreadPool::size() const {
   return impl_->size();
 }
 
-void ThreadPool::run(const std::function<void(int)>& body) {
+void ThreadPool::run(base::FunctionRef<void(int)> body) {
   impl_->run(body);
 }
 
-void ThreadPool::parallel_for(std::int64_t count, std::int64_t grain,
-                              const std::function<void(std::int64_t, std::int64_t, int)>& body) {
+void ThreadPool::parallel_for(std::int64_t count, std::int64_t grain, RangeBody body) {
   if (count <= 0) {
     return;
   }
@@ -209,9 +208,7 @@ void ThreadPool::parallel_for(std::int64_t count, std::int64_t grain,
   });
 }
 
-void ThreadPool::parallel_for_dynamic(
-    std::int64_t count, std::int64_t grain,
-    const std::function<void(std::int64_t, std::int64_t, int)>& body) {
+void ThreadPool::parallel_for_dynamic(std::int64_t count, std::int64_t grain, RangeBody body) {
   if (count <= 0) {
     return;
   }

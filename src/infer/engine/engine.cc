@@ -56,7 +56,9 @@ class EngineImpl final : public Engine {
   std::map<RequestId, std::unique_ptr<RequestState>> requests_;
   std::mt19937_64 seeds_{std::random_device{}()};
   RequestId last_id_ = 0;
+  // Kept from step to step, so that a step takes no memory for them.
   StepPlan plan_;
+  std::vector<RequestState*> advancing_;
   std::vector<float> logits_;
   std::vector<float> first_row_;
   std::vector<float> beam_rows_;  // a request's beams, before penalties
@@ -68,6 +70,7 @@ class EngineImpl final : public Engine {
 EngineImpl::EngineImpl(CausalModel& model, const EngineOptions& options, std::int64_t blocks,
                        CausalModel* draft)
     : model_(model), options_(options), scheduler_(options, blocks) {
+  plan_.blocks.reserve(static_cast<std::size_t>(blocks));  // tables grow while texts do
   if (draft != nullptr) {
     draft_.emplace(*draft);
   }
@@ -108,7 +111,8 @@ base::StatusOr<RequestId> EngineImpl::submit(Request request) {
   }
   state->texts = texts_of(request);
   auto sequence = std::make_unique<Sequence>();
-  sequence->tokens = request.prompt;
+  reserve_text(*sequence, request, scheduler_.pool());
+  sequence->tokens.assign(request.prompt.begin(), request.prompt.end());
   sequence->prompt_tokens = sequence->length();
   if (needs_counts(request.sampling)) {
     for (const text::TokenId token : request.prompt) {
@@ -209,8 +213,10 @@ base::StatusOr<std::vector<Event>> EngineImpl::step() {
   }
   failure_ = forward();
   GAMELAN_RETURN_IF_ERROR(failure_);
-  const std::vector<RequestState*> running = scheduler_.running();  // ended ones leave the list
-  for (RequestState* state : running) {
+  const std::vector<RequestState*>& running = scheduler_.running();
+  advancing_.assign(running.begin(), running.end());  // ended ones leave the list
+  events.reserve(events.size() + advancing_.size());
+  for (RequestState* state : advancing_) {
     advance(*state, events);
   }
   return events;

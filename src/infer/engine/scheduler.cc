@@ -120,8 +120,8 @@ void Scheduler::plan_lockstep(RequestState& state) {
 }
 
 void Scheduler::plan_continuations() {
-  const std::vector<RequestState*> order = running_;  // preemption changes the list
-  for (RequestState* state : order) {
+  order_.assign(running_.begin(), running_.end());  // preemption changes the list
+  for (RequestState* state : order_) {
     if (state->running && state->lockstep()) {
       plan_lockstep(*state);
       continue;
@@ -183,8 +183,8 @@ void Scheduler::plan_prompt(RequestState& state, Sequence& sequence) {
 }
 
 void Scheduler::plan_prompts() {
-  const std::vector<RequestState*> order = running_;
-  for (RequestState* state : order) {
+  order_.assign(running_.begin(), running_.end());
+  for (RequestState* state : order_) {
     for (const auto& sequence : state->sequences) {
       if (!state->running || budget_ == 0) {
         break;

@@ -56,6 +56,7 @@ class Scheduler {
   BlockPool pool_;
   std::vector<RequestState*> running_;  // by id
   std::vector<RequestState*> waiting_;  // by id
+  std::vector<RequestState*> order_;    // those that ran before a loop that may change running_
   std::vector<BlockCopy> copies_;
   std::int64_t budget_ = 0;
   std::int64_t promised_blocks_ = 0;  // to running sequences, for admit()

@@ -15,6 +15,15 @@ ContentId last_content(const Sequence& sequence) {
 
 }  // namespace
 
+void reserve_text(Sequence& sequence, const Request& request, const BlockPool& pool) {
+  const std::size_t tokens =
+      request.prompt.size() + static_cast<std::size_t>(request.max_new_tokens);
+  const std::size_t blocks = tokens / static_cast<std::size_t>(pool.block_tokens()) + 1;
+  sequence.tokens.reserve(tokens);
+  sequence.blocks.reserve(blocks);
+  sequence.contents.reserve(blocks);
+}
+
 std::unique_ptr<Sequence> fork(const Sequence& sequence, BlockPool& pool) {
   auto child = std::make_unique<Sequence>(sequence);
   for (const std::int32_t block : child->blocks) {

@@ -75,6 +75,8 @@ struct RequestState {
   bool lockstep() const { return beams != nullptr && sequences.size() > 1; }
 };
 
+/// Takes the memory for the longest text that `request` can become, so that it grows without any.
+void reserve_text(Sequence& sequence, const Request& request, const BlockPool& pool);
 /// A sequence with the same tokens that shares all blocks.
 std::unique_ptr<Sequence> fork(const Sequence& sequence, BlockPool& pool);
 /// Appends a generated token to it.

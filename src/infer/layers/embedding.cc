@@ -1,7 +1,5 @@
 #include "infer/layers/embedding.h"
 
-#include <functional>
-
 #include "io/weight_rows.h"
 #include "kernels/cpu/elementwise.h"
 
@@ -15,14 +13,12 @@ constexpr std::int64_t kGrain = 16;
 
 void Embedding::look_up(const kernels::Context& context, std::span<const std::int32_t> ids,
                         tensor::MatrixView<float> y) const {
-  const auto body = [&](std::int64_t begin, std::int64_t end, int) {
+  context.threads->parallel_for(y.rows, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
       io::read_row(table_, ids[static_cast<std::size_t>(i)],
                    {y.row(i), static_cast<std::size_t>(y.columns)});
     }
-  };
-  // By reference: a std::function that fits into itself takes no memory.
-  context.threads->parallel_for(y.rows, kGrain, std::cref(body));
+  });
 }
 
 void Embedding::add(const kernels::Context& context, std::span<const std::int32_t> ids,
