@@ -39,6 +39,12 @@ base::StatusOr<Rows> run_decoder(const Options& options, const kernels::Context&
       infer::load_causal_model(options.model.model, context,
                                {.scheme = scheme_of(options.model), .parallel = {}}));
   const auto tokens = static_cast<std::int32_t>(options.input_ids.size());
+  const io::ModelConfig& config = model->config();
+  // Slopes and rotations go on beyond the length that a model was made for; a table ends.
+  if (config.positions == io::Positions::kLearned && tokens > config.max_positions) {
+    return base::invalid_argument("--input-ids: {} tokens, but the model takes {}", tokens,
+                                  config.max_positions);
+  }
   const std::int64_t blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
   GAMELAN_RETURN_IF_ERROR(model->create_cache({tensor::DType::kF32, kBlockTokens}, blocks));
   infer::StepPlan plan;
@@ -47,7 +53,7 @@ base::StatusOr<Rows> run_decoder(const Options& options, const kernels::Context&
     plan.blocks.push_back(block);
   }
   plan.sequences = {{tokens, 0, tokens, 0, static_cast<std::int32_t>(blocks)}};
-  Rows logits(tokens, model->config().vocab_size);
+  Rows logits(tokens, config.vocab_size);
   GAMELAN_RETURN_IF_ERROR(model->forward(plan, logits.view));
   return logits;
 }
@@ -84,7 +90,9 @@ int eval_logits(const std::vector<std::string>& arguments) {
                 "Runs a model over tokens and writes its logits [tokens, vocabulary] as f32; of an "
                 "encoder its hidden states [tokens, hidden size]. For scripts that compare.");
   add_model_options(app, options.model);
-  app.add_option("--input-ids", options.input_ids, "Token ids, separated by commas")
+  app.add_option("--input-ids", options.input_ids,
+                 "Token ids, separated by commas; more than the model's context where its "
+                 "positions go on (ALiBi, rotary)")
       ->delimiter(',')
       ->required();
   app.add_option("--out", options.out, "The NumPy file to write")->required();

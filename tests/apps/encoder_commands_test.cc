@@ -82,6 +82,30 @@ TEST(EvalLogitsCommand, SaysWhatIsWrong) {
   EXPECT_EQ(run_gamelan({"eval", "lambda"}).exit, 2);
 }
 
+TEST(EvalLogitsCommand, GoesBeyondTheContextWhereThePositionsDo) {
+  io::TemporaryFolder folder;
+  const std::string out = folder.file("logits.npy");
+  std::string ids = "5";
+  for (int i = 1; i < 65; ++i) {  // all models have 64 positions
+    ids += ",5";
+  }
+  const auto evaluate = [&](const std::string& name) {
+    return run_gamelan({"eval", "logits", "--model", model(name), "--dtype", "f32", "--input-ids",
+                        ids, "--out", out});
+  };
+  for (const char* const name : {"gpt2", "opt"}) {
+    const Result refused = evaluate(name);
+    EXPECT_EQ(refused.exit, 1);
+    EXPECT_THAT(refused.errors, HasSubstr("--input-ids: 65 tokens, but the model takes 64"));
+    EXPECT_FALSE(std::filesystem::exists(out));
+  }
+  for (const char* const name : {"llama", "gpt_neox", "bloom_12_heads"}) {
+    const Result result = evaluate(name);
+    EXPECT_EQ(result.exit, 0) << name << ": " << result.errors;
+    EXPECT_THAT(result.output, HasSubstr("logits [65, 97]")) << name;
+  }
+}
+
 /// The tiny classifier with a vocabulary of its 97 tokens.
 class EncoderCommand : public ::testing::Test {
  protected:

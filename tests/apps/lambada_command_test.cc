@@ -110,5 +110,18 @@ TEST_F(LambadaCommand, SaysWhatIsWrong) {
               HasSubstr("--inference-data-type"));
 }
 
+TEST(LambadaLimit, NamesTheRowThatIsTooLong) {
+  const io::TemporaryFolder folder;
+  copy_model_of_characters(folder, "gpt2");
+  const std::string rows =
+      folder.write("passages.jsonl",
+                   "{\"text\": \"two words\"}\n{\"text\": \"" + std::string(65, 'a') + " b\"}\n");
+  const Result result =
+      run_gamelan({"eval", "lambada", "--checkpoint-path", folder.path(), "--dataset-path", rows});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.errors,
+              HasSubstr("passages.jsonl: row 2: prompt: 65 tokens, but the model takes 64"));
+}
+
 }  // namespace
 }  // namespace gamelan::testing

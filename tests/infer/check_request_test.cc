@@ -32,6 +32,13 @@ TEST(CheckRequest, SaysWhatIsWrong) {
   EXPECT_THAT(check([](Request& r) { r.prompt = {1, -1}; }), HasSubstr("got -1 at index 1"));
   EXPECT_THAT(check([](Request& r) { r.max_new_tokens = 0; }), HasSubstr("expected at least 1"));
   EXPECT_THAT(check([](Request& r) { r.max_new_tokens = 99; }), HasSubstr("leaves room for 98"));
+  EXPECT_THAT(check([](Request& r) {
+                r.prompt.assign(100, 1);
+                r.max_new_tokens = 2;
+              }),
+              HasSubstr("leaves room for 1, got 2"));
+  EXPECT_THAT(check([](Request& r) { r.prompt.assign(101, 1); }),
+              "prompt: 101 tokens, but the model takes 100");
   EXPECT_THAT(check([](Request& r) { r.min_new_tokens = 17; }), HasSubstr("0 … max_new_tokens 16"));
   EXPECT_THAT(check([](Request& r) { r.sampling.temperature = -1; }), HasSubstr("temperature"));
   EXPECT_THAT(

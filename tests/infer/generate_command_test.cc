@@ -103,6 +103,8 @@ TEST(GenerateCommand, SaysWhatIsWrong) {
       {joined(gpt2, {"--input-ids", "97"}), 1, "prompt: expected tokens 0 … 96, got 97 at index 0"},
       {joined(gpt2, {"--input-ids", "5", "--max-new-tokens", "65"}), 1,
        "the model takes 64 tokens; a prompt of 1 leaves room for 64, got 65"},
+      {joined(gpt2, {"--input-ids", list_of(std::vector<text::TokenId>(65, 5))}), 1,
+       "prompt: 65 tokens, but the model takes 64"},
       {joined(gpt2, {"--input-ids", "5", "--top-p", "0"}), 1, "top_p: expected more than 0"},
       {joined(gpt2, {"--input-ids", "5", "--n", "2"}), 1, "would all be the same"},
       {joined(gpt2, {"--input-ids", "5", "--kv-cache-memory", "10"}), 1, "hold no block of 16"},

@@ -46,10 +46,13 @@ base::Status check_lengths(const Request& request, const io::ModelConfig& config
   // The last token is not fed back.
   const auto prompt = static_cast<std::int64_t>(request.prompt.size());
   const std::int64_t limit = longest_text(config);
+  if (limit > 0 && prompt > limit) {
+    return base::invalid_argument("prompt: {} tokens, but the model takes {}", prompt, limit);
+  }
   if (limit > 0 && prompt + request.max_new_tokens - 1 > limit) {
     return base::invalid_argument(
         "max_new_tokens: the model takes {} tokens; a prompt of {} leaves room for {}, got {}",
-        limit, prompt, std::max<std::int64_t>(limit - prompt + 1, 0), request.max_new_tokens);
+        limit, prompt, limit - prompt + 1, request.max_new_tokens);
   }
   return base::OkStatus();
 }
