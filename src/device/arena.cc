@@ -11,15 +11,21 @@ constexpr std::size_t kAlignment = 64;
 // The smallest block asked of the heap: less would fragment a step's first pass needlessly.
 constexpr std::size_t kMinBlock = std::size_t{1} << 20;
 
-std::size_t round_up(std::size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
-
 }  // namespace
 
 Arena::Arena(std::size_t reserve_bytes) {
-  if (reserve_bytes > 0) {
-    add_block(round_up(reserve_bytes));
+  reserve(reserve_bytes);
+}
+
+std::size_t Arena::rounded(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+void Arena::reserve(std::size_t bytes) {
+  reset();
+  if (bytes > (blocks_.empty() ? 0 : blocks_.front().size)) {
+    blocks_.clear();
+    add_block(rounded(bytes));
   }
 }
 
@@ -33,7 +39,7 @@ void Arena::add_block(std::size_t bytes) {
 }
 
 void* Arena::take_bytes(std::size_t bytes) {
-  bytes = round_up(bytes);
+  bytes = rounded(bytes);
   // Blocks after the current one are empty: a scope that ended may have left some.
   while (block_ < blocks_.size() && blocks_[block_].size - offset_ < bytes) {
     ++block_;

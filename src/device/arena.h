@@ -9,9 +9,10 @@
 namespace gamelan::device {
 
 /// Memory for the intermediate results of a step, given out by moving a pointer and taken back all
-/// at once. It grows when it has to; reset() then joins what it has into one block of the largest
-/// size seen, so that after the first steps nothing is allocated. Not thread-safe: the thread that
-/// runs the step takes memory, also on behalf of the pool's threads.
+/// at once. reserve() takes what a step will need beforehand. It grows when it has to; reset() then
+/// joins what it has into one block of the largest size seen, so that after the first steps nothing
+/// is allocated. Not thread-safe: the thread that runs the step takes memory, also on behalf of the
+/// pool's threads.
 class Arena {
  public:
   explicit Arena(std::size_t reserve_bytes = 0);
@@ -27,6 +28,11 @@ class Arena {
   void* take_bytes(std::size_t bytes);
   /// Takes everything back. Costs nothing unless the arena had to grow.
   void reset();
+  /// Takes everything back and sees to one block of at least so many bytes; pages come when they
+  /// are written. Throws std::bad_alloc when there is no memory.
+  void reserve(std::size_t bytes);
+  /// What take_bytes(bytes) uses up, for those who plan.
+  static std::size_t rounded(std::size_t bytes);
 
   /// The most bytes that were in use at the same time.
   std::size_t peak_bytes() const { return peak_; }

@@ -24,6 +24,23 @@ TEST(ArenaTest, GivesAlignedMemoryThatDoesNotOverlap) {
   EXPECT_EQ(arena.peak_bytes(), 64U + 128U + 64U);
 }
 
+TEST(ArenaTest, TakesWhatIsReservedAtOnce) {
+  Arena arena;
+  arena.reserve(0);
+  EXPECT_EQ(arena.allocations(), 0);
+  arena.reserve(5 << 20);
+  for (int step = 0; step < 2; ++step) {
+    arena.reset();
+    arena.take_bytes(3 << 20);
+    arena.take_bytes((2 << 20) - 1);
+  }
+  EXPECT_EQ(arena.allocations(), 1);
+  arena.reserve(4 << 20);  // is there
+  EXPECT_EQ(arena.allocations(), 1);
+  arena.take_bytes(6 << 20);
+  EXPECT_EQ(arena.allocations(), 2);
+}
+
 TEST(ArenaTest, AsksForNothingMoreOnceItHasSeenTheLargestStep) {
   Arena arena;
   for (int step = 0; step < 3; ++step) {

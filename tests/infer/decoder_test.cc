@@ -8,7 +8,9 @@
 #include <fstream>
 
 #include "base/status.h"
+#include "tests/apps/bloom_folder.h"
 #include "tests/infer/model_fixture.h"
+#include "tests/io/temporary_folder.h"
 
 namespace gamelan::infer {
 namespace {
@@ -142,19 +144,73 @@ TEST(DecoderStepTest, CopiesBlocksBeforeItWrites) {
   EXPECT_TRUE(std::equal(logits.values.begin(), logits.values.end(), expected.row(6)));
 }
 
-TEST(DecoderStepTest, AllocatesNothingOnceWarm) {
+TEST_P(DecoderTest, TakesTheMemoryOfItsStepsBeforeTheFirst) {
+  for (const kernels::WeightScheme scheme :
+       {kernels::WeightScheme::kF32, kernels::WeightScheme::kBF16, kernels::WeightScheme::kInt8,
+        kernels::WeightScheme::kInt8Dynamic, kernels::WeightScheme::kInt4}) {
+    base::StatusOr<io::ModelFiles> files = io::load_model_files(testing::model_folder(GetParam()));
+    ASSERT_TRUE(files.ok()) << files.status();
+    auto loaded = Decoder::load(*std::move(files), *context_, {.scheme = scheme, .parallel = {}});
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    Decoder& decoder = **loaded;
+    // Larger than the arena's least block, so that nothing fits by chance.
+    constexpr std::int32_t kTokens = 4000;
+    constexpr std::int32_t kEach = 40;
+    ASSERT_TRUE(decoder.create_cache({tensor::DType::kI8, 4, kTokens, kTokens}, 5000).ok());
+    const std::int64_t planned = decoder.arena().allocations();
+    Matrix logits(kTokens, decoder.config().vocab_size);
+    // Texts of 40 tokens, of one, and a continuation of each of the former.
+    for (const std::int32_t each : {kEach, 1}) {
+      StepPlan plan;
+      for (std::int32_t i = 0; i < kTokens / each; ++i) {
+        const bool continues = each == 1 && i < kTokens / kEach;
+        const std::int32_t position = continues ? kEach - 1 : 0;
+        const auto first = static_cast<std::int32_t>(plan.blocks.size());
+        for (std::int32_t block = 0; block * 4 < position + each; ++block) {
+          plan.blocks.push_back(static_cast<std::int32_t>(plan.blocks.size()));
+        }
+        const auto count = static_cast<std::int32_t>(plan.blocks.size()) - first;
+        plan.sequences.push_back({each, position, each, first, count});
+        plan.tokens.insert(plan.tokens.end(), static_cast<std::size_t>(each), i % 97);
+      }
+      ASSERT_TRUE(decoder.forward(plan, logits.view()).ok());
+      EXPECT_EQ(decoder.arena().allocations(), planned)
+          << kernels::name_of(scheme) << ", texts of " << each;
+    }
+    EXPECT_GT(decoder.arena().peak_bytes(), std::size_t{1} << 20);
+  }
+}
+
+TEST_P(DecoderTest, LetsItsMemoryGrowWhenNobodySaidHowMuch) {
+  const auto model = testing::load_for_test(GetParam(), context_);
+  ASSERT_NE(model, nullptr);
+  ASSERT_TRUE(model->create_cache({tensor::DType::kF32, 4, 1, 1}, 20).ok());
+  const auto ids = testing::read_expected(GetParam()).input_ids;
+  EXPECT_LT(testing::max_difference(testing::run_in_chunks(*model, ids, {}), golden("logits")),
+            kTolerance);
+}
+
+/// The most memory that the steps of a BLOOM of so many layers took.
+std::size_t peak_of_layers(std::int64_t layers) {
+  const io::TemporaryFolder folder;
+  gamelan::testing::write_bloom_folder(folder.path(),
+                                       {.heads = 3, .head_dim = 16, .layers = layers, .vocab = 97});
   const TestContext context;
-  base::StatusOr<io::ModelFiles> files = io::load_model_files(testing::model_folder("llama"));
-  ASSERT_TRUE(files.ok()) << files.status();
-  auto decoder = Decoder::load(*std::move(files), *context, {});
-  ASSERT_TRUE(decoder.ok()) << decoder.status();
-  ASSERT_TRUE((*decoder)->create_cache({tensor::DType::kBF16, 4}, 20).ok());
-  const auto ids = testing::read_expected("llama").input_ids;
-  testing::run_in_chunks(**decoder, ids, {});
-  testing::run_in_chunks(**decoder, ids, {});
-  const std::int64_t before = (*decoder)->arena().allocations();
-  testing::run_in_chunks(**decoder, ids, {3, 1, 1});
-  EXPECT_EQ((*decoder)->arena().allocations(), before);
+  base::StatusOr<io::ModelFiles> files = io::load_model_files(folder.path());
+  EXPECT_TRUE(files.ok()) << files.status();
+  const auto decoder = Decoder::load(*std::move(files), *context, {});
+  EXPECT_TRUE(decoder.ok()) << decoder.status();
+  EXPECT_TRUE((*decoder)->create_cache({tensor::DType::kF32, 4}, 20).ok());
+  testing::run_in_chunks(**decoder, std::vector<text::TokenId>(70, 5), {40, 10, 1, 1});
+  return (*decoder)->arena().peak_bytes();
+}
+
+TEST(DecoderStepTest, LayersShareOneMemory) {
+  const std::size_t two = peak_of_layers(2);
+  EXPECT_GT(two, 40U * 48 * 4);
+  for (const std::int64_t layers : {3, 9}) {
+    EXPECT_EQ(peak_of_layers(layers), two) << layers;
+  }
 }
 
 TEST(DecoderStepTest, BadPlansAreRefused) {

@@ -442,14 +442,16 @@ base::StatusOr<std::unique_ptr<Engine>> Engine::create(CausalModel& model,
         "cache_bytes: {} bytes hold no block of {} tokens, which takes {} bytes",
         options.cache_bytes, options.cache.block_tokens, block_bytes);
   }
-  GAMELAN_RETURN_IF_ERROR(model.create_cache(options.cache, blocks));
-  if (draft != nullptr) {
-    GAMELAN_RETURN_IF_ERROR(
-        base::annotate(draft->create_cache(options.cache, blocks), "draft model"));
-  }
   EngineOptions limited = options;
   // Each sequence that continues takes a token of the step: so prompts always advance too.
   limited.max_sequences = std::min(options.max_sequences, options.max_step_tokens);
+  limited.cache.step_tokens = limited.max_step_tokens;
+  limited.cache.step_logits = limited.max_sequences;
+  GAMELAN_RETURN_IF_ERROR(model.create_cache(limited.cache, blocks));
+  if (draft != nullptr) {
+    GAMELAN_RETURN_IF_ERROR(
+        base::annotate(draft->create_cache(limited.cache, blocks), "draft model"));
+  }
   return std::make_unique<EngineImpl>(model, limited, blocks, draft);
 }
 

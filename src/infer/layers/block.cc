@@ -51,6 +51,15 @@ Activations Activations::take(device::Arena& arena, std::int64_t rows, const Blo
           {shared, rows, shape.mlp_width}};
 }
 
+std::size_t Activations::bytes(std::int64_t rows, const BlockShape& shape) {
+  const std::int64_t shared =
+      std::max(shape.qkv_width() + shape.attention_width(), shape.mlp_width);
+  const auto floats = [&](std::int64_t columns) {
+    return device::Arena::rounded(static_cast<std::size_t>(rows * columns) * sizeof(float));
+  };
+  return floats(shared) + 2 * floats(shape.hidden);
+}
+
 void Activations::keep_rows(std::span<const std::int32_t> rows) {
   keep(rows, x);
   keep(rows, normed);
@@ -125,6 +134,15 @@ base::Status Block::finish(const kernels::Context& context, const TensorSum& sum
     weights_.mlp_norm(context, a.x, a.x);
   }
   return base::OkStatus();
+}
+
+std::size_t Block::workspace_bytes(std::int64_t rows) const {
+  std::size_t most = 0;
+  for (const Projection* projection :
+       {&weights_.qkv, &weights_.attention_output, &weights_.up, &weights_.down}) {
+    most = std::max(most, kernels::cpu::linear_workspace_bytes(projection->weight, rows));
+  }
+  return most;
 }
 
 std::size_t Block::size_bytes() const {

@@ -37,6 +37,8 @@ struct Activations {
   tensor::MatrixView<float> mlp;        // [rows, mlp_width]: where qkv and attention were
 
   static Activations take(device::Arena& arena, std::int64_t rows, const BlockShape& shape);
+  /// What take() takes.
+  static std::size_t bytes(std::int64_t rows, const BlockShape& shape);
   /// Goes on with these rows alone. REQUIRES: they rise.
   void keep_rows(std::span<const std::int32_t> rows);
 };
@@ -81,6 +83,8 @@ class Block {
   base::Status finish(const kernels::Context& context, const TensorSum& sum, Activations& a) const;
 
   std::size_t size_bytes() const;
+  /// What its products take of the workspace.
+  std::size_t workspace_bytes(std::int64_t rows) const;
 
  private:
   base::Status finish_side_by_side(const kernels::Context& context, const TensorSum& sum,

@@ -29,6 +29,13 @@ CachedAttention::CachedAttention(const io::ModelConfig& config, const Partition&
       slopes_(slopes_of(config, partition.heads.queries)),
       rotary_(config) {}
 
+std::size_t CachedAttention::step_bytes(std::int64_t rows) const {
+  const auto count = static_cast<std::size_t>(rows);
+  const std::size_t rotation = rotary_.rotary_dim() > 0 ? rotary_.rows_bytes(rows) : 0;
+  return 2 * device::Arena::rounded(count * sizeof(SequenceRows)) +
+         device::Arena::rounded(count * sizeof(std::int32_t)) + rotation;
+}
+
 void CachedAttention::begin(const kernels::Context& context, const StepPlan& plan,
                             const KvStorage& cache) {
   context_ = context;

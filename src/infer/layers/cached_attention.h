@@ -20,6 +20,8 @@ class CachedAttention final : public LayerAttention {
  public:
   CachedAttention(const io::ModelConfig& config, const Partition& partition);
 
+  /// What begin() takes of the workspace for a step of so many rows, at most.
+  std::size_t step_bytes(std::int64_t rows) const;
   /// `cache` and the arena's memory must last as long as the step.
   void begin(const kernels::Context& context, const StepPlan& plan, const KvStorage& cache);
   /// The rows that get logits, rising; valid during the step.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -35,6 +36,16 @@ struct Head {
                                            width);
     project(context, x, narrow);
     vocabulary(context, narrow, y);
+  }
+  /// What a call takes of the workspace.
+  std::size_t workspace_bytes(std::int64_t rows) const {
+    const std::size_t product = kernels::cpu::linear_workspace_bytes(vocabulary.weight, rows);
+    if (project.empty()) {
+      return product;
+    }
+    const auto width = static_cast<std::size_t>(rows * project.weight.out_features());
+    return device::Arena::rounded(width * sizeof(float)) +
+           std::max(product, kernels::cpu::linear_workspace_bytes(project.weight, rows));
   }
   std::size_t size_bytes() const {
     return (norm ? norm->size_bytes() : 0) + project.size_bytes() + vocabulary.size_bytes();

@@ -64,6 +64,14 @@ void RotaryTables::grow(std::int64_t positions) {
   }
 }
 
+std::size_t RotaryTables::rows_bytes(std::int64_t rows) const {
+  const auto count = static_cast<std::size_t>(rows);
+  const std::size_t angles =
+      device::Arena::rounded(count * static_cast<std::size_t>(pairs_) * sizeof(float));
+  return device::Arena::rounded(count * sizeof(std::int32_t)) +
+         (depends_on_length() ? 2 * angles : 0);
+}
+
 RotaryTables::Rows RotaryTables::rows_of(const StepPlan& plan, device::Arena& arena) {
   const auto rows = static_cast<std::int64_t>(plan.tokens.size());
   auto* const positions = arena.take<std::int32_t>(rows);

@@ -27,6 +27,8 @@ class RotaryTables {
   };
   /// Valid until `arena` is reset and this is called again.
   Rows rows_of(const StepPlan& plan, device::Arena& arena);
+  /// What rows_of() takes of the arena.
+  std::size_t rows_bytes(std::int64_t rows) const;
 
   std::int64_t rotary_dim() const { return 2 * pairs_; }
 

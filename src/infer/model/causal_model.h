@@ -14,10 +14,15 @@
 
 namespace gamelan::infer {
 
-/// What the cache of keys and values of a model is made of.
+/// What the cache of keys and values of a model is made of, and the steps that will use it.
 struct CacheOptions {
   tensor::DType dtype = tensor::DType::kBF16;  // kF32, kBF16, kF16, kI8
   std::int64_t block_tokens = 16;
+  /// The most tokens and rows of logits of a step: create_cache() then takes the memory for its
+  /// activations too. 0 = not known, and for what goes beyond: it is taken in the first steps. An
+  /// engine says its own.
+  std::int64_t step_tokens = 0;
+  std::int64_t step_logits = 0;
 };
 
 /// A model that continues sequences, with its cache of keys and values. The engine sees no more of

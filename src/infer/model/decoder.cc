@@ -1,5 +1,6 @@
 #include "infer/model/decoder.h"
 
+#include <new>
 #include <utility>
 
 #include "infer/model/architecture_names.h"
@@ -53,6 +54,13 @@ base::Status Decoder::create_cache(const CacheOptions& options, std::int64_t blo
   cache_ = KvStorage();  // the old memory goes first
   GAMELAN_ASSIGN_OR_RETURN(cache_,
                            KvStorage::create(layout(options), partition_.layers.count, blocks));
+  const std::size_t bytes = step_bytes(options, blocks);
+  try {
+    arena_.reserve(bytes);
+  } catch (const std::bad_alloc&) {
+    return base::resource_exhausted("steps of {} tokens: no memory for {} bytes of activations",
+                                    options.step_tokens, bytes);
+  }
   return base::OkStatus();
 }
 

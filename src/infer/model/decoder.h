@@ -48,6 +48,9 @@ class Decoder final : public CausalModel {
   base::Status load_layers();
   base::Status load_head();
   kernels::cpu::KvLayout layout(const CacheOptions& options) const;
+  std::size_t step_bytes(const CacheOptions& options, std::int64_t blocks) const;
+  std::size_t embedding_bytes(std::int64_t rows) const;
+  std::size_t head_bytes(std::int64_t rows) const;
   void embed(const StepPlan& plan, tensor::MatrixView<float> x);
   base::Status run_blocks(Activations& a);
   base::Status compute_logits(tensor::MatrixView<float> x, tensor::MatrixView<float> logits);

@@ -40,11 +40,13 @@ struct ParallelModel::Command {
   Verb verb = Verb::kStop;
   std::uint32_t cache_dtype = 0;
   std::int64_t block_tokens = 0;
+  std::int64_t step_tokens = 0;
+  std::int64_t step_logits = 0;
   std::int64_t blocks = 0;
   std::uint64_t payload_bytes = 0;
 };
 
-ParallelModel::ParallelModel(std::unique_ptr<Decoder> part, const ParallelOptions& parallel)
+ParallelModel::ParallelModel(std::unique_ptr<ModelPart> part, const ParallelOptions& parallel)
     : part_(std::move(part)), group_(parallel.group), message_(kMessageBytes) {}
 
 ParallelModel::~ParallelModel() {
@@ -111,6 +113,8 @@ base::Status ParallelModel::create_cache(const CacheOptions& options, std::int64
   GAMELAN_RETURN_IF_ERROR(lead({.verb = Verb::kCreateCache,
                                 .cache_dtype = static_cast<std::uint32_t>(options.dtype),
                                 .block_tokens = options.block_tokens,
+                                .step_tokens = options.step_tokens,
+                                .step_logits = options.step_logits,
                                 .blocks = blocks},
                                {}));
   return create_part(options, blocks);
@@ -135,7 +139,8 @@ base::Status ParallelModel::serve_steps() {
         return base::OkStatus();
       case Verb::kCreateCache:
         // Rank 0 knows of a failure and says what becomes of it.
-        create_part({static_cast<tensor::DType>(command.cache_dtype), command.block_tokens},
+        create_part({static_cast<tensor::DType>(command.cache_dtype), command.block_tokens,
+                     command.step_tokens, command.step_logits},
                     command.blocks)
             .IgnoreError();
         break;

@@ -221,7 +221,7 @@ void run_all(const Context& context, const KvLayout& layout, std::span<Placed> p
   std::int64_t vectors = 0;
   const std::span<Item> items = list_items(context, placed, vectors);
   auto* const states = context.workspace->take<float>(vectors * size);
-  const std::size_t scratch_size = ceil_div(detail::scratch_bytes(layout), 64) * 64;
+  const std::size_t scratch_size = device::Arena::rounded(detail::scratch_bytes(layout));
   auto* const scratch = static_cast<std::byte*>(
       context.workspace->take_bytes(scratch_size * context.threads->size()));
   const auto count = static_cast<std::int64_t>(items.size());
@@ -272,6 +272,26 @@ void attention(const Context& context, tensor::MatrixView<const float> queries,
   const device::Arena::Scope scope(*context.workspace);
   run_all(context, layout, place_all(context, common, sequences, queries, options, out),
           out.stride);
+}
+
+std::size_t attention_workspace_bytes(const Context& context, const KvLayout& layout,
+                                      std::int64_t heads, std::int64_t rows, std::int64_t blocks) {
+  const HeadLayout head(layout);
+  AttentionOptions options;
+  options.heads = heads;
+  const Cut cut(options, layout);
+  // At worst every row is a sequence, whose last part is not full. Only tasks of few vectors, and
+  // so of few rows, have a state for every part.
+  const std::int64_t full_parts = ceil_div(blocks * head.subtiles, kPart);
+  const std::int64_t few_rows = std::max(detail::kFewVectors / cut.slice, std::int64_t{1});
+  const std::int64_t vectors = heads * (rows + few_rows * full_parts);
+  const auto bytes = [](std::int64_t count, std::size_t each) {
+    return device::Arena::rounded(static_cast<std::size_t>(count) * each);
+  };
+  return bytes(rows * cut.tasks_a_tile, sizeof(Placed)) +
+         bytes((rows + full_parts) * cut.tasks_a_tile, sizeof(Item)) +
+         bytes(vectors * detail::state_size(head.width), sizeof(float)) +
+         bytes(context.threads->size(), device::Arena::rounded(detail::scratch_bytes(layout)));
 }
 
 void attention_packed(const Context& context, tensor::MatrixView<const float> queries,

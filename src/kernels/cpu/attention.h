@@ -67,6 +67,11 @@ void attention(const Context& context, tensor::MatrixView<const float> queries,
                std::span<const SequenceRows> sequences, const KvBlocks& cache,
                const AttentionOptions& options, tensor::MatrixView<float> out);
 
+/// The most that attention() takes of the workspace for `rows` rows whose sequences have `blocks`
+/// blocks in all.
+std::size_t attention_workspace_bytes(const Context& context, const KvLayout& layout,
+                                      std::int64_t heads, std::int64_t rows, std::int64_t blocks);
+
 /// Attention of an encoder, without a cache: every token of a sequence sees all of its tokens.
 /// Sequence s has the rows offsets[s] … offsets[s + 1] - 1. queries, keys, values and out:
 /// [rows, heads * head_dim].

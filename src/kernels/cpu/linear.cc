@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
 
 #include "base/status.h"
 #include "kernels/cpu/linear_kernels.h"
@@ -24,30 +23,42 @@ std::size_t activation_bytes(WeightScheme scheme, const LinearKernels& kernels) 
   return bf16 ? kernels.bf16_activation_bytes : 1;
 }
 
+/// The sizes of prepared rows.
+struct PreparedSize {
+  PreparedSize(const PackedLinear::Impl& weight, std::int64_t rows, const LinearKernels& kernels)
+      : each(activation_bytes(weight.scheme, kernels)),
+        padded(static_cast<std::size_t>(weight.padded_in()) * each),
+        // Whole cache lines: two threads never write the same one.
+        stride((padded + 63) / 64 * 64),
+        tile_rows(kernels.tile_rows[static_cast<std::size_t>(weight.scheme)]) {
+    // Rows at multiples of a page would compete for the same lines of the first-level cache.
+    stride += stride % 1024 == 0 ? 64 : 0;
+    bytes = static_cast<std::size_t>((rows + tile_rows - 1) / tile_rows * tile_rows) * stride;
+  }
+  std::size_t each;
+  std::size_t padded;  // bytes of a row
+  std::size_t stride;
+  std::int64_t tile_rows;
+  std::size_t bytes = 0;  // of all rows, up to the end of the last tile
+};
+
 Prepared prepare(const Context& context, const PackedLinear::Impl& weight,
                  tensor::MatrixView<const float> x, const LinearKernels& kernels) {
   Prepared result;
-  const auto scheme = static_cast<std::size_t>(weight.scheme);
-  const PrepareFunction function = kernels.prepare[scheme];
+  const PrepareFunction function = kernels.prepare[static_cast<std::size_t>(weight.scheme)];
   if (function == nullptr) {
     return result;
   }
-  const std::size_t bytes_each = activation_bytes(weight.scheme, kernels);
-  const std::size_t used = static_cast<std::size_t>(x.columns) * bytes_each;
-  const std::size_t padded = static_cast<std::size_t>(weight.padded_in()) * bytes_each;
-  // Whole cache lines: two threads never write the same one.
-  result.stride = (padded + 63) / 64 * 64;
-  // Rows at multiples of a page would compete for the same lines of the first-level cache.
-  result.stride += result.stride % 1024 == 0 ? 64 : 0;
-  const std::int64_t tile_rows = kernels.tile_rows[scheme];
-  const std::size_t bytes =
-      static_cast<std::size_t>((x.rows + tile_rows - 1) / tile_rows * tile_rows) * result.stride;
-  result.data = static_cast<std::byte*>(context.workspace->take_bytes(bytes));
+  const PreparedSize size(weight, x.rows, kernels);
+  const std::size_t used = static_cast<std::size_t>(x.columns) * size.each;
+  const std::size_t padded = size.padded;
+  result.stride = size.stride;
+  result.data = static_cast<std::byte*>(context.workspace->take_bytes(size.bytes));
   if (weight.scheme == WeightScheme::kInt8) {
     // The lower bytes of few rows share a tile with the upper ones.
-    const std::int64_t half = tile_rows / 2;
-    result.low = x.rows <= half ? result.data + static_cast<std::size_t>(half) * result.stride
-                                : static_cast<std::byte*>(context.workspace->take_bytes(bytes));
+    result.low = x.rows <= size.tile_rows / 2
+                     ? result.data + static_cast<std::size_t>(size.tile_rows / 2) * size.stride
+                     : static_cast<std::byte*>(context.workspace->take_bytes(size.bytes));
   }
   result.scale = context.workspace->take<float>(x.rows);
   context.threads->parallel_for(x.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
@@ -143,6 +154,17 @@ class Ahead {
 
 }  // namespace
 
+std::size_t linear_workspace_bytes(const PackedLinear& weight, std::int64_t rows) {
+  const PackedLinear::Impl& impl = weight.impl();
+  const LinearKernels& kernels = linear_kernels_of(isa_level());
+  if (kernels.prepare[static_cast<std::size_t>(impl.scheme)] == nullptr) {
+    return 0;
+  }
+  const PreparedSize size(impl, rows, kernels);
+  return device::Arena::rounded(size.bytes) * (impl.scheme == WeightScheme::kInt8 ? 2 : 1) +
+         device::Arena::rounded(static_cast<std::size_t>(rows) * sizeof(float));
+}
+
 GatedRow gated_row(std::int64_t row, std::int64_t width) {
   const std::int64_t pair = row / (2 * kGatedHalf);
   const std::int64_t within = row % (2 * kGatedHalf);
@@ -198,9 +220,9 @@ void linear(const Context& context, const PackedLinear& weight, tensor::MatrixVi
     }
   };
   if (shares) {
-    context.threads->parallel_for(impl.panels(), 1, std::cref(panels));
+    context.threads->parallel_for(impl.panels(), 1, panels);
   } else {
-    context.threads->parallel_for_dynamic(impl.panels(), 1, std::cref(panels));
+    context.threads->parallel_for_dynamic(impl.panels(), 1, panels);
   }
 }
 

@@ -88,4 +88,7 @@ GatedRow gated_row(std::int64_t row, std::int64_t width);
 void linear(const Context& context, const PackedLinear& weight, tensor::MatrixView<const float> x,
             tensor::MatrixView<float> y, const LinearOptions& options = {});
 
+/// What linear() takes of the workspace for so many rows.
+std::size_t linear_workspace_bytes(const PackedLinear& weight, std::int64_t rows);
+
 }  // namespace gamelan::kernels::cpu
