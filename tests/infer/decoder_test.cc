@@ -308,6 +308,16 @@ TEST(DecoderLoadTest, AnEncoderIsRefused) {
               AllOf(HasSubstr("bert"), HasSubstr("does not"), HasSubstr("bloom, gpt2")));
 }
 
+TEST(DecoderLoadTest, ADeviceWithoutAnImplementationIsRefused) {
+  const TestContext context;
+  kernels::Context elsewhere = *context;
+  elsewhere.device.type = static_cast<tensor::DeviceType>(7);
+  const auto model = load_causal_model(testing::model_folder("gpt2"), elsewhere, {});
+  EXPECT_EQ(model.status().code(), base::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(model.status().message()),
+              AllOf(HasSubstr("gpt2"), HasSubstr("the CPU"), HasSubstr("got type 7")));
+}
+
 TEST(DecoderLoadTest, ParallelSizesNeedRanks) {
   const TestContext context;
   LoadOptions options;

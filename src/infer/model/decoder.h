@@ -10,9 +10,9 @@
 #include "infer/layers/cached_attention.h"
 #include "infer/layers/embedding.h"
 #include "infer/layers/head.h"
-#include "infer/model/causal_model.h"
 #include "infer/model/kv_storage.h"
 #include "infer/model/load_model.h"
+#include "infer/model/model_part.h"
 #include "infer/parallel/stage_links.h"
 #include "io/model_files.h"
 #include "kernels/weight_scheme.h"
@@ -21,7 +21,7 @@ namespace gamelan::infer {
 
 /// A decoder of any architecture on the CPU, or the part of it that this rank holds. Every rank of
 /// a parallel model runs the same plans; logits arrive on rank 0.
-class Decoder final : public CausalModel {
+class Decoder final : public ModelPart {
  public:
   static base::StatusOr<std::unique_ptr<Decoder>> load(io::ModelFiles files,
                                                        const kernels::Context& context,
@@ -36,8 +36,7 @@ class Decoder final : public CausalModel {
   kernels::WeightScheme scheme() const override { return scheme_; }
   std::string description() const override;
 
-  /// What forward() refuses, on every rank alike.
-  base::Status check(const StepPlan& plan) const;
+  base::Status check(const StepPlan& plan) const override;
   /// For tests: what the steps' arena did.
   const device::Arena& arena() const { return arena_; }
 

@@ -1,10 +1,7 @@
 #include "infer/model/load_model.h"
 
-#include <utility>
-
-#include "infer/model/decoder.h"
+#include "infer/model/model_part.h"
 #include "infer/parallel/parallel_model.h"
-#include "io/model_files.h"
 
 namespace gamelan::infer {
 
@@ -16,10 +13,9 @@ base::StatusOr<std::unique_ptr<CausalModel>> load_causal_model(std::string_view 
                              load_parallel_model(path, context, options));
     return model;
   }
-  GAMELAN_ASSIGN_OR_RETURN(io::ModelFiles files, io::load_model_files(path));
-  GAMELAN_ASSIGN_OR_RETURN(std::unique_ptr<Decoder> decoder,
-                           Decoder::load(std::move(files), context, options));
-  return decoder;
+  GAMELAN_ASSIGN_OR_RETURN(std::unique_ptr<ModelPart> model,
+                           load_model_part(path, context, options));
+  return model;
 }
 
 }  // namespace gamelan::infer

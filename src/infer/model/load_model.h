@@ -34,8 +34,8 @@ struct LoadOptions {
 
 /// Loads a model for text generation: a HuggingFace or FasterTransformer folder, or a GGUF file.
 /// Each rank reads only its part. `context` must outlive the model. An architecture that does not
-/// generate (BERT) and an unknown one are refused with the list of known ones; a parallel size that
-/// does not divide the heads is refused.
+/// generate (BERT) and an unknown one are refused with the list of known ones; so are a device that
+/// has no implementation and a parallel size that does not divide the heads.
 base::StatusOr<std::unique_ptr<CausalModel>> load_causal_model(std::string_view path,
                                                                const kernels::Context& context,
                                                                const LoadOptions& options);

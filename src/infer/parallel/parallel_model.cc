@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "dist/collective/process_group.h"
 #include "infer/parallel/plan_codec.h"
-#include "io/model_files.h"
 
 namespace gamelan::infer {
 namespace {
@@ -157,11 +156,7 @@ base::StatusOr<std::unique_ptr<ParallelModel>> load_parallel_model(std::string_v
                                                                    const LoadOptions& options) {
   const ParallelOptions& parallel = options.parallel;
   GAMELAN_CHECK(parallel.group != nullptr, "a parallel model has a group");
-  const auto load = [&]() -> base::StatusOr<std::unique_ptr<Decoder>> {
-    GAMELAN_ASSIGN_OR_RETURN(io::ModelFiles files, io::load_model_files(path));
-    return Decoder::load(std::move(files), context, options);
-  };
-  base::StatusOr<std::unique_ptr<Decoder>> part = load();
+  base::StatusOr<std::unique_ptr<ModelPart>> part = load_model_part(path, context, options);
   GAMELAN_RETURN_IF_ERROR(agree(*parallel.group, part.status(), "loading the model"));
   return std::make_unique<ParallelModel>(*std::move(part), parallel);
 }

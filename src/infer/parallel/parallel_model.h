@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "infer/model/causal_model.h"
-#include "infer/model/decoder.h"
 #include "infer/model/load_model.h"
+#include "infer/model/model_part.h"
 
 namespace gamelan::infer {
 
@@ -19,7 +19,7 @@ namespace gamelan::infer {
 class ParallelModel final : public CausalModel {
  public:
   /// Collective: every rank makes it of its part.
-  ParallelModel(std::unique_ptr<Decoder> part, const ParallelOptions& parallel);
+  ParallelModel(std::unique_ptr<ModelPart> part, const ParallelOptions& parallel);
   /// Rank 0 sends the others home.
   ~ParallelModel() override;
   ParallelModel(const ParallelModel&) = delete;
@@ -46,7 +46,7 @@ class ParallelModel final : public CausalModel {
   base::Status follow(Command& command);
   base::Status create_part(const CacheOptions& options, std::int64_t blocks);
 
-  std::unique_ptr<Decoder> part_;
+  std::unique_ptr<ModelPart> part_;
   dist::ProcessGroup* group_;
   std::vector<std::byte> message_;
   std::vector<std::byte> payload_;
