@@ -77,6 +77,20 @@ double max_difference(const Matrix& a, const Matrix& b) {
   return largest;
 }
 
+double relative_square_error(const Matrix& values, const Matrix& exact) {
+  if (values.rows != exact.rows || values.columns != exact.columns) {
+    return std::numeric_limits<double>::infinity();
+  }
+  double size = 0;
+  double error = 0;
+  for (std::size_t i = 0; i < exact.values.size(); ++i) {
+    const double difference = static_cast<double>(values.values[i]) - exact.values[i];
+    size += static_cast<double>(exact.values[i]) * exact.values[i];
+    error += difference * difference;
+  }
+  return error / size;
+}
+
 Expected read_expected(const std::string& name) {
   const auto json = nlohmann::json::parse(read_all(model_folder(name) + "/expected.json"));
   Expected expected;

@@ -41,6 +41,13 @@ Matrix read_npy(const std::string& path);
 /// The largest difference of two matrices of one shape; infinite when the shapes differ.
 double max_difference(const Matrix& a, const Matrix& b);
 
+/// The square of the difference as part of the square of `exact`, summed over all numbers; infinite
+/// when the shapes differ.
+double relative_square_error(const Matrix& values, const Matrix& exact);
+/// What it may be where weights or cache have 8 bits or 16: rounding errors are of 2^-8 of the
+/// logits' size at each of some ten roundings in a row.
+inline constexpr double kNarrowTolerance = 0.005;
+
 struct Expected {
   std::vector<text::TokenId> input_ids;
   std::vector<text::TokenId> greedy;
