@@ -1,6 +1,7 @@
 // `gamelan bench` as a user runs it: every figure is there and holds together.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "tests/launch/launched.h"
@@ -41,22 +42,27 @@ TEST(BenchCommand, ReportsPrefillAndDecodeBesideTheMachine) {
               3 * figures[1]["cache_bytes_per_step"].get<double>(), 1);
 }
 
+/// `gamelan bench` of a model in one process, or in two with `--SPLIT-parallel-size 2`.
+json bench_of(const std::string& model, const std::string& split = "") {
+  std::vector<std::string> arguments;
+  if (!split.empty()) {
+    arguments = {"run", "--standalone", "--nproc-per-node", "2", "--", GAMELAN_PROGRAM};
+  }
+  arguments.insert(arguments.end(), {"bench", "--model", model, "--prompt-tokens", "8",
+                                     "--decode-tokens", "2", "--contexts", "4", "--batch-sizes",
+                                     "1", "--rounds", "1", "--threads", "1", "--json"});
+  if (!split.empty()) {
+    arguments.insert(arguments.end(), {"--" + split + "-parallel-size", "2"});
+  }
+  const Result result = run_gamelan(arguments);
+  EXPECT_EQ(result.exit, 0) << result.errors;
+  return json::parse(result.output.substr(std::min(result.output.find('{'), result.output.size())),
+                     nullptr, false);
+}
+
 TEST(BenchCommand, TellsWhatEachRankHolds) {
-  const std::vector<std::string> options = {
-      "--model",       kModel, "--prompt-tokens", "8", "--decode-tokens", "2", "--contexts", "4",
-      "--batch-sizes", "1",    "--rounds",        "1", "--threads",       "1", "--json"};
-  std::vector<std::string> alone = {"bench"};
-  alone.insert(alone.end(), options.begin(), options.end());
-  const Result one = run_gamelan(alone);
-  ASSERT_EQ(one.exit, 0) << one.errors;
-  std::vector<std::string> together = {
-      "run",           "--standalone", "--nproc-per-node",         "2", "--",
-      GAMELAN_PROGRAM, "bench",        "--pipeline-parallel-size", "2"};
-  together.insert(together.end(), options.begin(), options.end());
-  const Result two = run_gamelan(together);
-  ASSERT_EQ(two.exit, 0) << two.errors;
-  const json whole = json::parse(one.output).at("ranks");
-  const json parts = json::parse(two.output.substr(two.output.find('{')));
+  const json whole = bench_of(kModel).at("ranks");
+  const json parts = bench_of(kModel, "pipeline");
   ASSERT_EQ(whole.size(), 1U);
   ASSERT_EQ(parts.at("ranks").size(), 2U);
   double held = 0;
@@ -68,6 +74,19 @@ TEST(BenchCommand, TellsWhatEachRankHolds) {
   EXPECT_FALSE(parts["figures"][0].contains("products_alone_gflops"));
   EXPECT_EQ(parts["figures"][1]["ranks"], 2);
   EXPECT_GT(parts["figures"][1]["tokens_per_second"], 0);
+}
+
+TEST(BenchCommand, ATensorRankHoldsHalfOfEachMatrix) {
+  const std::string model = GAMELAN_SOURCE_DIR "/tests/infer/data/bloom_12_heads";
+  const double whole = bench_of(model).at("ranks").at(0).at("weight_bytes").get<double>();
+  const json parts = bench_of(model, "tensor").at("ranks");
+  ASSERT_EQ(parts.size(), 2U);
+  for (const json& rank : parts) {
+    // The output head, which is the embedding table here, counts. Both have all norms, and panels
+    // of few rows are filled up.
+    EXPECT_LE(rank.at("weight_bytes").get<double>(), 0.6 * whole);
+    EXPECT_GE(rank.at("weight_bytes").get<double>(), 0.5 * whole);
+  }
 }
 
 TEST(BenchCommand, SaysWhatDoesNotFit) {
