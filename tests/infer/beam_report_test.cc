@@ -7,6 +7,7 @@
 #include <set>
 
 #include "fake_model.h"
+#include "infer/sampling/beam_search.h"
 #include "infer/sampling/beam_trace.h"
 #include "infer/sampling/stop_words.h"
 
@@ -237,6 +238,45 @@ TEST(BeamTrace, FollowsEachBeamsPath) {
   EXPECT_EQ(path.alternatives[0][0].token, 0);
   EXPECT_EQ(path.alternatives[1][0].log_probability, -7);
   EXPECT_TRUE(trace.path(BeamTrace::kNothing).log_probabilities.empty());
+}
+
+/// All that could follow ends the first group's texts, one of them not the best it could have.
+TEST(BeamSearch, AGroupWithoutBeamsWaitsForTheOthers) {
+  BeamOptions options;
+  options.width = 4;
+  options.groups = 2;
+  options.diversity_penalty = 100;
+  BeamRules rules;
+  rules.end_tokens = {4, 5, 6, 7};
+  for (text::TokenId x = 0; x < 4; ++x) {
+    rules.stop_words.push_back({0, x});
+    rules.stop_words.push_back({1, x});
+  }
+  BeamSearch search(options, rules);
+  // The groups begin with 0 and 1, and with 2 and 3.
+  std::vector<float> row{-1, -1.1F, -1.2F, -1.3F, -9, -9, -9, -9};
+  std::vector<std::vector<text::TokenId>> texts(1);
+  for (const std::size_t live : {4U, 2U, 2U}) {
+    std::vector<float> rows;
+    std::vector<std::span<const text::TokenId>> generated;
+    for (const auto& text : texts) {
+      rows.insert(rows.end(), row.begin(), row.end());
+      generated.emplace_back(text);
+    }
+    const auto count = static_cast<std::int64_t>(texts.size());
+    search.advance({rows.data(), count, 8}, {rows.data(), count, 8}, generated);
+    ASSERT_EQ(search.live().size(), live);
+    std::vector<std::vector<text::TokenId>> next;
+    for (const BeamSearch::Live& beam : search.live()) {
+      next.push_back(texts[static_cast<std::size_t>(beam.parent)]);
+      next.back().push_back(beam.token);
+    }
+    texts = std::move(next);
+    row = {-5, -5, -1, -1.1F, -9, -9, -9, -9};
+  }
+  EXPECT_EQ(search.live().front().group, 1);
+  const std::vector<std::span<const text::TokenId>> generated(texts.begin(), texts.end());
+  EXPECT_EQ(search.finish(generated, 4).size(), 4U);
 }
 
 TEST(StopWords, ATokenCompletesTheLongest) {

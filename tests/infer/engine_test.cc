@@ -257,6 +257,27 @@ TEST(Engine, GivesTheBestOfSeveral) {
   EXPECT_EQ(best[1], all[1].second);
 }
 
+/// What a stop word takes away counts: else the text of which nothing is left would be the best.
+TEST(Engine, TheBestOfSeveralCountsStopWords) {
+  FakeModel model;
+  const auto engine = engine_of(model, 200);
+  Request request = sampled(some_tokens(6, 1), 4, 5);
+  request.n = 6;
+  request.log_probabilities = true;
+  ASSERT_TRUE(engine->submit(request).ok());
+  const auto first = engine->step();
+  ASSERT_TRUE(first.ok());
+  ASSERT_EQ(first->size(), 6U);
+  const auto least = std::ranges::min_element(
+      *first, {}, [](const Event& event) { return event.log_probabilities.at(0); });
+  request.stop_words = {{least->tokens.at(0)}};
+  request.n = 1;
+  request.best_of = 6;
+  request.log_probabilities = false;
+  const auto best = run_all(*engine_of(model, 200), {request})[0];
+  EXPECT_FALSE(best[0].empty());
+}
+
 TEST(Engine, LogProbabilitiesAreTheModelsOwn) {
   FakeModel model;
   const auto engine = engine_of(model, 200);

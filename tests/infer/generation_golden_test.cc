@@ -214,6 +214,18 @@ TEST(Sampler, DrawsWithTheProbabilities) {
   EXPECT_LT(chi, 43.8);  // 19 degrees of freedom, p = 0.001
 }
 
+/// Weights that are too small for a float, and temperatures that are.
+TEST(Sampler, LowTemperaturesTakeTheLargest) {
+  const std::vector<float> logits{-30, -2, 7, -40};
+  for (const double temperature : {0.1, 1e-6, 1e-38, 1e-50}) {
+    SamplingOptions options;
+    options.temperature = temperature;
+    for (std::uint32_t i = 0; i < 50; ++i) {
+      EXPECT_EQ(Sampler().choose(options, {5, i, 0}, logits), 2) << temperature;
+    }
+  }
+}
+
 TEST(Sampler, TakesTheLargestAndNothingFromNothing) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float low = -std::numeric_limits<float>::infinity();

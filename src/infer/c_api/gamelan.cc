@@ -118,7 +118,10 @@ base::StatusOr<std::unique_ptr<text::Tokenizer>> load_tokenizer(const char* mode
   }
   GAMELAN_ASSIGN_OR_RETURN(const io::ModelFiles files, io::load_model_files(model));
   auto tokenizer = io::load_tokenizer(files.tokenizer_path);
-  return tokenizer.ok() ? *std::move(tokenizer) : nullptr;
+  if (tokenizer.status().code() == base::StatusCode::kNotFound) {
+    return nullptr;
+  }
+  return tokenizer;
 }
 
 base::StatusOr<std::unique_ptr<gamelan_engine>> open(const char* path,
@@ -167,8 +170,9 @@ int gamelan_open(const char* model, const gamelan_options* options, gamelan_engi
   return guarded([&]() -> base::Status {
     GAMELAN_RETURN_IF_ERROR(needs("engine", engine));
     *engine = nullptr;
-    GAMELAN_ASSIGN_OR_RETURN(
-        auto opened, open(model, options != nullptr ? *options : infer::default_c_options()));
+    // Not copied as a whole: an older program's struct is shorter than this library's.
+    static const gamelan_options defaults = infer::default_c_options();
+    GAMELAN_ASSIGN_OR_RETURN(auto opened, open(model, options != nullptr ? *options : defaults));
     *engine = opened.release();
     return base::OkStatus();
   });

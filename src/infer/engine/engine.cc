@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <new>
 #include <random>
 #include <utility>
 
@@ -211,7 +212,12 @@ base::StatusOr<std::vector<Event>> EngineImpl::step() {
   if (plan_.sequences.empty()) {
     return events;  // the only one that ran has given its blocks back
   }
-  failure_ = forward();
+  try {
+    failure_ = forward();
+  } catch (const std::bad_alloc&) {
+    // Blocks may have been promised copies that were not made: no step can follow.
+    failure_ = base::resource_exhausted("a step of {} tokens: out of memory", plan_.tokens.size());
+  }
   GAMELAN_RETURN_IF_ERROR(failure_);
   const std::vector<RequestState*>& running = scheduler_.running();
   advancing_.assign(running.begin(), running.end());  // ended ones leave the list
@@ -359,11 +365,12 @@ bool EngineImpl::advance_text(RequestState& state, Sequence& sequence, std::vect
     return false;
   }
   sequence.draft_computed = std::min(sequence.draft_computed, sequence.computed);
-  trim_blocks(sequence, scheduler_.pool());
-  if (options_.prefix_sharing) {
-    publish_blocks(sequence, scheduler_.pool());
-  }
-  if (!sequence.live()) {
+  if (sequence.live()) {
+    trim_blocks(sequence, scheduler_.pool());
+    if (options_.prefix_sharing) {
+      publish_blocks(sequence, scheduler_.pool());
+    }
+  } else {  // its tokens may be fewer than were computed: a stop word is cut off
     drop_blocks(sequence, scheduler_.pool());
   }
   if (state.streams()) {

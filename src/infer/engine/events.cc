@@ -12,9 +12,11 @@ double sum_of(const std::vector<float>& log_probabilities) {
   return std::accumulate(log_probabilities.begin(), log_probabilities.end(), 0.0);
 }
 
+/// Of all tokens that were drawn: else a text that stops at once would be the best one.
 double mean_of(const Sequence& sequence) {
-  return sum_of(sequence.log_probabilities) /
-         static_cast<double>(std::max<std::size_t>(sequence.log_probabilities.size(), 1));
+  const std::size_t tokens = sequence.log_probabilities.size() + sequence.stop_tokens;
+  return (sum_of(sequence.log_probabilities) + sequence.stop_log_probability) /
+         static_cast<double>(std::max<std::size_t>(tokens, 1));
 }
 
 /// The event with the generated tokens first … last - 1.
@@ -120,7 +122,12 @@ FinishReason finish_of(const RequestState& state, Sequence& sequence) {
   if (stop > 0) {
     sequence.tokens.resize(sequence.tokens.size() - stop);
     const auto left = static_cast<std::size_t>(sequence.generated());
-    sequence.log_probabilities.resize(std::min(sequence.log_probabilities.size(), left));
+    if (sequence.log_probabilities.size() > left) {
+      const double all = sum_of(sequence.log_probabilities);
+      sequence.stop_tokens = sequence.log_probabilities.size() - left;
+      sequence.log_probabilities.resize(left);
+      sequence.stop_log_probability = all - sum_of(sequence.log_probabilities);
+    }
     sequence.alternatives.resize(std::min(sequence.alternatives.size(), left));
     return FinishReason::kStopWord;
   }

@@ -31,6 +31,8 @@ struct Sequence {
   std::size_t emitted = 0;               // generated tokens that events have told
   double score = 0.0;                    // a beam's, when it has ended
   std::vector<float> log_probabilities;  // one a generated token, when is_scored()
+  double stop_log_probability = 0.0;     // of the stop word that was cut off,
+  std::size_t stop_tokens = 0;           // and its tokens: best_of counts them too
   std::vector<std::vector<TokenAlternative>> alternatives;
   FinishReason finish = FinishReason::kNone;
 

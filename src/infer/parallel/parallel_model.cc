@@ -137,11 +137,14 @@ base::Status ParallelModel::serve_steps() {
       case Verb::kStop:
         return base::OkStatus();
       case Verb::kCreateCache:
-        // Rank 0 knows of a failure and says what becomes of it.
-        create_part({static_cast<tensor::DType>(command.cache_dtype), command.block_tokens,
-                     command.step_tokens, command.step_logits},
-                    command.blocks)
-            .IgnoreError();
+        // Rank 0 knows of a failure and says what becomes of it, but not the reason.
+        if (const base::Status status =
+                create_part({static_cast<tensor::DType>(command.cache_dtype), command.block_tokens,
+                             command.step_tokens, command.step_logits},
+                            command.blocks);
+            !status.ok()) {
+          base::log().error("making the cache: {}", base::message(status));
+        }
         break;
       case Verb::kStep:
         GAMELAN_RETURN_IF_ERROR(decode_plan(payload_, plan_));

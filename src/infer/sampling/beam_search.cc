@@ -178,6 +178,9 @@ void BeamSearch::advance(tensor::MatrixView<float> log_probabilities,
         beams.push_back(static_cast<std::int32_t>(beam));
       }
     }
+    if (beams.empty()) {
+      continue;  // all that could go on has ended, though another group goes on
+    }
     if (!begun_ && group > 0) {
       std::ranges::copy(first_row, log_probabilities.row(0));
     }

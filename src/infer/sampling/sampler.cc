@@ -140,9 +140,9 @@ std::span<const Candidate> Sampler::candidates(const SamplingOptions& options,
   }
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (logits[i] >= threshold && logits[i] > kLowest) {
-      const float logit = logits[i] / temperature;
+      // The difference first: a low temperature makes logits infinite, but the best one's weight 1.
       candidates_.push_back(
-          {logit, std::exp(logit - best / temperature), static_cast<text::TokenId>(i)});
+          {logits[i], std::exp((logits[i] - best) / temperature), static_cast<text::TokenId>(i)});
     }
   }
   if (options.top_p < 1.0) {
@@ -157,7 +157,7 @@ std::span<const Candidate> Sampler::candidates(const SamplingOptions& options,
 
 std::optional<text::TokenId> Sampler::choose(const SamplingOptions& options, const DrawPlace& place,
                                              std::span<const float> logits) {
-  if (options.temperature <= 0.0) {
+  if (static_cast<float>(options.temperature) <= 0.0F) {
     return largest_logit(logits);
   }
   std::optional<text::TokenId> winner;
@@ -169,6 +169,9 @@ std::optional<text::TokenId> Sampler::choose(const SamplingOptions& options, con
     if (token / 4 != quad) {
       quad = token / 4;
       random = philox(place.seed, {quad, place.position, place.text, 0});
+    }
+    if (candidate.weight <= 0.0F) {
+      continue;  // too improbable for a float
     }
     const double uniform = (random[token % 4] + 0.5) * 0x1p-32;
     // -log(u) >= 1 - u spares the logarithm for nearly all.

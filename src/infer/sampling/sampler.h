@@ -18,8 +18,8 @@ struct DrawPlace {
 
 /// A token that may be drawn.
 struct Candidate {
-  float logit = 0.0F;   // divided by the temperature
-  float weight = 0.0F;  // exp(logit - largest logit)
+  float logit = 0.0F;
+  float weight = 0.0F;  // exp((logit - largest logit) / temperature)
   text::TokenId token = 0;
 };
 
