@@ -133,10 +133,12 @@ base::Status Bench::decode(int batch, int context) {
   std::vector<double> rates;
   std::vector<double> bandwidths;
   const int tokens = arguments_.decode_tokens;
+  // Texts go on while others' prompts are computed, beside them, a step's tokens at a time.
+  const int room = std::max(arguments_.engine.engine_options(model_).max_step_tokens - batch, 1);
+  const int waiting = batch * ((context + room - 1) / room + 1);
   for (int round = 0; round <= arguments_.rounds; ++round) {
     for (int i = 0; i < batch; ++i) {
-      // Room for those that wait until the last prompt has been computed.
-      GAMELAN_RETURN_IF_ERROR(engine->submit(request_of(context, tokens + batch + 2)).status());
+      GAMELAN_RETURN_IF_ERROR(engine->submit(request_of(context, tokens + waiting + 2)).status());
     }
     const auto before = engine->statistics().prompt_tokens;
     const auto all = static_cast<std::uint64_t>(batch) * static_cast<std::uint64_t>(context);
@@ -148,8 +150,14 @@ base::Status Bench::decode(int batch, int context) {
     for (int step = 0; step < tokens; ++step) {
       GAMELAN_RETURN_IF_ERROR(engine->step().status());
     }
-    const double rate = static_cast<double>(engine->statistics().generated_tokens - generated) /
-                        seconds_since(start);
+    const std::uint64_t count = engine->statistics().generated_tokens - generated;
+    const double rate = static_cast<double>(count) / seconds_since(start);
+    if (count != static_cast<std::uint64_t>(batch) * static_cast<std::uint64_t>(tokens)) {
+      return base::failed_precondition(
+          "decode, batch {}, context {}: expected {} texts that grow at the same time, got {:.1f}; "
+          "--kv-cache-memory, --max-num-seqs or --max-num-batched-tokens is too small",
+          batch, context, batch, static_cast<double>(count) / tokens);
+    }
     while (!engine->idle()) {
       GAMELAN_RETURN_IF_ERROR(engine->step().status());
     }

@@ -96,5 +96,23 @@ TEST(BenchCommand, SaysWhatDoesNotFit) {
   EXPECT_THAT(result.errors, HasSubstr("blocks"));
 }
 
+/// A rate of fewer texts than it is said to be of would mislead.
+TEST(BenchCommand, MeasuresAsManyTextsAsItSays) {
+  std::vector<std::string> arguments = {"bench", "--model",
+                                        kModel,  "--contexts",
+                                        "40",    "--batch-sizes",
+                                        "6",     "--prompt-tokens",
+                                        "4",     "--decode-tokens",
+                                        "2",     "--rounds",
+                                        "1",     "--max-num-batched-tokens",
+                                        "14"};
+  const Result slowly = run_gamelan(arguments);
+  EXPECT_EQ(slowly.exit, 0) << slowly.errors;
+  arguments.insert(arguments.end(), {"--max-num-seqs", "4"});
+  const Result fewer = run_gamelan(arguments);
+  EXPECT_EQ(fewer.exit, 1);
+  EXPECT_THAT(fewer.errors, HasSubstr("expected 6 texts that grow at the same time"));
+}
+
 }  // namespace
 }  // namespace gamelan::testing
