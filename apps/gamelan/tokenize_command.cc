@@ -175,9 +175,10 @@ base::Status train(Options options) {
 
 void add_training_options(CLI::App& app, Options& options) {
   const char* const group = "Training";
-  app.add_option("--train", options.train,
-                 "Text files, plain or gzip, to make a byte-level BPE vocabulary of")
-      ->group(group);
+  CLI::Option* const train =
+      app.add_option("--train", options.train,
+                     "Text files, plain or gzip, to make a byte-level BPE vocabulary of")
+          ->group(group);
   app.add_option("--vocab-size", options.trainer.vocabulary_size,
                  "Tokens in all, special ones and the 256 bytes included")
       ->group(group)
@@ -213,18 +214,31 @@ void add_training_options(CLI::App& app, Options& options) {
                  "The most tokens that the model takes; 0 = not said")
       ->group(group)
       ->capture_default_str();
+  for (CLI::Option* const option : app.get_options()) {
+    if (option->get_group() == group && option != train) {
+      option->needs(train);
+    }
+  }
 }
 
 void add_options(CLI::App& app, Options& options) {
-  app.add_option("--model", options.model, "Model folder, or one tokenizer file");
-  app.add_option("TEXT", options.texts,
-                 "Texts; without any, every line of --file or of the standard input is one");
-  app.add_option("--file", options.file, "Text file, plain or gzip");
-  app.add_flag("--decode", options.decode, "The texts are token ids: print what they stand for");
+  CLI::Option* const model =
+      app.add_option("--model", options.model, "Model folder, or one tokenizer file");
+  CLI::Option* const text =
+      app.add_option("TEXT", options.texts,
+                     "Texts; without any, every line of --file or of the standard input is one")
+          ->needs(model);
+  app.add_option("--file", options.file, "Text file, plain or gzip")->needs(model)->excludes(text);
+  CLI::Option* const decode =
+      app.add_flag("--decode", options.decode, "The texts are token ids: print what they stand for")
+          ->needs(model);
   app.add_flag("--no-special-tokens", options.no_special_tokens,
-               "Adds no special tokens around a text");
+               "Adds no special tokens around a text")
+      ->needs(model)
+      ->excludes(decode);
   app.add_flag("--skip-special-tokens", options.skip_special_tokens,
-               "Leaves special tokens out of decoded text");
+               "Leaves special tokens out of decoded text")
+      ->needs(decode);
   app.add_flag("--json", options.json, "Prints one JSON object for each text");
   add_training_options(app, options);
 }

@@ -70,6 +70,16 @@ TEST_F(TokenizeCommand, MistakesAreNamed) {
   const Result no_output = run_gamelan({"tokenize", "--train", "x"});
   EXPECT_EQ(no_output.exit, 2);
   EXPECT_THAT(no_output.errors, HasSubstr("--train needs --output-dir"));
+  for (const std::vector<std::string>& useless :
+       std::vector<std::vector<std::string>>{{"--vocab-size", "300"},
+                                             {"--output-dir", "o"},
+                                             {"--skip-special-tokens", "x"},
+                                             {"--decode", "--no-special-tokens", "1"},
+                                             {"--file", "f", "x"}}) {
+    EXPECT_EQ(tokenize(useless).exit, 2) << useless[0];
+  }
+  EXPECT_THAT(run_gamelan({"tokenize", "--train", "x", "--output-dir", "o", "--decode"}).errors,
+              HasSubstr("--decode requires --model"));
   const Result no_ids = tokenize({"--decode", "12,x"});
   EXPECT_EQ(no_ids.exit, 1);
   EXPECT_THAT(no_ids.errors, HasSubstr("expected token ids, got 'x'"));
