@@ -27,7 +27,6 @@ class GeneratedText {
   bool failed() const { return !error_.empty(); }
   const std::string& error() const { return error_; }
   const std::string& text() const { return text_; }
-  std::size_t tokens() const { return tokens_.size(); }
   nlohmann::ordered_json to_json() const;
 
  private:

@@ -99,7 +99,7 @@ base::Status check_beams(const Request& request, const io::ModelConfig& config) 
   if (beam.width == 1) {
     return base::OkStatus();
   }
-  if (config.vocab_size < 2 * beam.width) {
+  if (config.vocab_size / 2 < beam.width) {
     return base::invalid_argument("beam.width: expected at most half the vocabulary of {}, got {}",
                                   config.vocab_size, beam.width);
   }

@@ -30,7 +30,7 @@ struct EngineStatistics {
   std::uint64_t prompt_tokens = 0;
   std::uint64_t shared_tokens = 0;
   std::uint64_t generated_tokens = 0;
-  /// Sequences that lost their blocks to others and were computed again.
+  /// Requests whose texts lost their blocks to others and were computed again.
   std::uint64_t preemptions = 0;
   /// Speculation: proposed and accepted tokens.
   std::uint64_t proposed_tokens = 0;

@@ -43,7 +43,7 @@ struct AssembledMatrix {
   void release_pages() const;
 };
 
-/// All rows of one source, or some of them.
+/// All rows of one source.
 AssembledMatrix whole_matrix(MatrixSource source, std::int64_t rows, Range inputs);
 
 }  // namespace gamelan::infer

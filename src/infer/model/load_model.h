@@ -27,12 +27,14 @@ struct ParallelOptions {
 };
 
 struct LoadOptions {
-  /// Unset = bf16 for a checkpoint of bf16 or f16, f32 for one of f32.
+  /// Unset = as the checkpoint stores its linear layers: int8 and int4 in their own schemes, bf16
+  /// for bf16, f16 and what is quantised otherwise, f32 for f32.
   std::optional<kernels::WeightScheme> scheme;
   ParallelOptions parallel;
 };
 
-/// Loads a model for text generation: a HuggingFace or FasterTransformer folder, or a GGUF file.
+/// Loads a model for text generation: a HuggingFace or FasterTransformer folder, a GGUF file or a
+/// llama2.c checkpoint.
 /// Each rank reads only its part. `context` must outlive the model. An architecture that does not
 /// generate (BERT) and an unknown one are refused with the list of known ones; so are a device that
 /// has no implementation and a parallel size that does not divide the heads.

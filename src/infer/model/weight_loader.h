@@ -36,7 +36,7 @@ class WeightLoader {
 
   /// Layers by their full name, "transformer.h.0.ln_1".
   base::StatusOr<Norm> norm(const std::string& layer) const;
-  /// [rows, columns], the first size taken from the checkpoint when `rows` is 0.
+  /// [rows, columns].
   base::StatusOr<Embedding> embedding(const std::string& layer, std::int64_t rows,
                                       std::int64_t columns) const;
   base::StatusOr<MatrixSource> matrix(const std::string& layer, std::int64_t outputs,

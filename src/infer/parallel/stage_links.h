@@ -25,8 +25,7 @@ class StageLinks {
   base::Status receive_rows(tensor::MatrixView<float> x) const;
   base::Status send_rows(tensor::MatrixView<float> x) const;
 
-  /// Whether this rank takes part in the last stage's logits, or is rank 0, which gets them.
-  bool has_logits() const { return partition_.last_stage(); }
+  /// Whether this rank is rank 0, which gets the last stage's logits.
   bool wants_logits() const { return partition_.stage == 0 && partition_.tensor_rank == 0; }
 
   /// The columns of all ranks of this stage, `mine` [rows, widest_vocabulary] of each, joined on
