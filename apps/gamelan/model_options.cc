@@ -35,7 +35,7 @@ int local_world_size() {
 
 void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("--model,--model-name-or-path,--checkpoint-path", options.model,
-                 "HuggingFace or FasterTransformer folder, or a llama2.c file")
+                 "HuggingFace or FasterTransformer folder, GGUF or llama2.c file")
       ->required();
   app.add_option("--dtype", options.dtype,
                  fmt::format("Numbers of the weights: auto (bf16 for 16-bit files), {}",
