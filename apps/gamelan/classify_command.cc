@@ -76,6 +76,7 @@ int classify_command(const std::vector<std::string>& arguments) {
                 "Classifies texts with a BERT folder that has a classifier: one that 'gamelan "
                 "train bert-classify' or HuggingFace saved.");
   add_model_options(app, options.model);
+  add_tokenizer_option(app, options.model);
   add_text_option(app, options.texts);
   app.add_option("--max-seq-length,--max-length", options.max_seq_length,
                  "Tokens a text is cut to (default: what the model has)")

@@ -83,6 +83,7 @@ int embed_command(const std::vector<std::string>& arguments) {
   cli::describe(app, "gamelan embed --model minilm --text \"A fine film.\" --json",
                 "Turns texts into vectors with a BERT folder.");
   add_model_options(app, options.model);
+  add_tokenizer_option(app, options.model);
   add_text_option(app, options.texts);
   app.add_option("--pooling", options.pooling,
                  "mean or cls (auto: as the folder's modules.json says, else mean)")
@@ -99,6 +100,9 @@ int embed_command(const std::vector<std::string>& arguments) {
   app.add_flag("--json", options.json, "One JSON object a text");
   if (const auto code = cli::parse(app, arguments)) {
     return *code;
+  }
+  if (options.json && !options.out.empty()) {
+    return cli::usage_error(app, "--json: expected either --json or --out, got both");
   }
   if (const base::Status status = embed(options); !status.ok()) {
     fmt::print(stderr, "gamelan embed: {}\n", base::message(status));

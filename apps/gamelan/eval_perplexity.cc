@@ -88,6 +88,7 @@ int eval_perplexity(const std::vector<std::string>& arguments) {
                 "Measures how well a model foretells a text: the exponential of the mean of "
                 "-log(probability) over its tokens, in windows of --max-length tokens.");
   add_model_options(app, options.engine.model);
+  add_tokenizer_option(app, options.engine.model);
   add_parallel_options(app, options.engine);
   app.add_option("--text-file", options.text_file, "The text, one document of any length")
       ->required();

@@ -175,6 +175,7 @@ std::vector<std::vector<text::TokenId>> encode_words(const std::vector<std::stri
 void add_generate_options(CLI::App& app, GenerateArguments& arguments) {
   arguments.request.max_new_tokens = 0;
   add_model_options(app, arguments.engine.model);
+  add_tokenizer_option(app, arguments.engine.model);
   add_input_options(app, arguments);
   add_choice_options(app, arguments);
   add_speed_and_output_options(app, arguments);

@@ -56,6 +56,7 @@ void add_script_options(CLI::App& app, LambadaOptions& o) {
 
 void add_lambada_options(CLI::App& app, LambadaOptions& o) {
   add_model_options(app, o.engine.model);
+  add_tokenizer_option(app, o.engine.model);
   add_engine_options(app, o.engine);
   app.add_option("--dataset-path", o.dataset_path, "lambada_test.jsonl: {\"text\": …} a line")
       ->required();

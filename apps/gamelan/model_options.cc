@@ -45,6 +45,9 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("--threads", options.threads,
                  "Threads (default: the CPUs, shared by the processes of this host)")
       ->check(CLI::Range(0, 1024));
+}
+
+void add_tokenizer_option(CLI::App& app, ModelOptions& options) {
   app.add_option("--tokenizer-path", options.tokenizer_path,
                  "Folder or file of the tokenizer (default: the model's)");
 }

@@ -27,8 +27,10 @@ struct ModelOptions {
   std::string tokenizer_path;
 };
 
-/// --model, --dtype, --threads and --tokenizer-path.
+/// --model, --dtype and --threads.
 void add_model_options(CLI::App& app, ModelOptions& options);
+/// --tokenizer-path, of the verbs that take or write text.
+void add_tokenizer_option(CLI::App& app, ModelOptions& options);
 
 /// nullopt for "auto". REQUIRES: parsed by add_model_options.
 std::optional<kernels::WeightScheme> scheme_of(const ModelOptions& options);

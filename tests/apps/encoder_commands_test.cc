@@ -185,6 +185,13 @@ TEST_F(EncoderCommand, EmbedsAsTheFolderSays) {
               AllOf(HasSubstr("1_Pooling/config.json"), HasSubstr("pooling_mode_max_tokens")));
 }
 
+TEST_F(EncoderCommand, EmbedsToOnePlace) {
+  const Result result = run_gamelan({"embed", "--model", folder_.path(), "--text", "w5", "--json",
+                                     "--out", folder_.file("vectors.npy")});
+  EXPECT_EQ(result.exit, 2);
+  EXPECT_THAT(result.errors, HasSubstr("expected either --json or --out, got both"));
+}
+
 TEST_F(EncoderCommand, ModelsWithoutAClassifierAreRefused) {
   const Result result = run_gamelan(
       {"classify", "--model", model("bert"), "--tokenizer-path", folder_.path(), "--text", "w5"});
