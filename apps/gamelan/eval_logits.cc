@@ -19,6 +19,7 @@ namespace {
 struct Options {
   ModelOptions model;
   std::vector<text::TokenId> input_ids;
+  std::vector<text::TokenId> token_types;
   std::string out;
 };
 
@@ -66,12 +67,17 @@ base::StatusOr<Rows> run_encoder(const Options& options, const kernels::Context&
   const auto tokens = static_cast<std::int64_t>(options.input_ids.size());
   Rows hidden(tokens, model->config().hidden_size);
   const std::vector<std::int64_t> offsets = {0, tokens};
-  GAMELAN_RETURN_IF_ERROR(model->encode({options.input_ids, {}, offsets}, hidden.view));
+  GAMELAN_RETURN_IF_ERROR(
+      model->encode({options.input_ids, options.token_types, offsets}, hidden.view));
   return hidden;
 }
 
 base::Status run(const Options& options) {
   GAMELAN_ASSIGN_OR_RETURN(const io::ModelFiles files, io::load_model_files(options.model.model));
+  if (files.config.causal && !options.token_types.empty()) {
+    return base::invalid_argument("--token-type-ids: {} is no encoder; its tokens have no types",
+                                  options.model.model);
+  }
   const ComputeContext context(threads_of(options.model));
   GAMELAN_ASSIGN_OR_RETURN(const Rows rows, files.config.causal ? run_decoder(options, *context)
                                                                 : run_encoder(options, *context));
@@ -95,9 +101,17 @@ int eval_logits(const std::vector<std::string>& arguments) {
                  "positions go on (ALiBi, rotary)")
       ->delimiter(',')
       ->required();
+  app.add_option("--token-type-ids", options.token_types,
+                 "Of an encoder, the type of each token (default: all 0)")
+      ->delimiter(',');
   app.add_option("--out", options.out, "The NumPy file to write")->required();
   if (const auto code = cli::parse(app, arguments)) {
     return *code;
+  }
+  if (!options.token_types.empty() && options.token_types.size() != options.input_ids.size()) {
+    return cli::usage_error(app, fmt::format("--token-type-ids: expected {}, one for each of "
+                                             "--input-ids, got {}",
+                                             options.input_ids.size(), options.token_types.size()));
   }
   if (const base::Status status = run(options); !status.ok()) {
     fmt::print(stderr, "gamelan eval logits: {}\n", base::message(status));

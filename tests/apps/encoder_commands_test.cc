@@ -37,8 +37,8 @@ std::string model(const std::string& name) {
   return std::string(GAMELAN_SOURCE_DIR "/tests/infer/data/") + name;
 }
 
-std::string ids_of(const std::string& name) {
-  const json ids = json::parse(read_file(model(name) + "/expected.json")).at("input_ids");
+std::string ids_of(const std::string& name, const std::string& field = "input_ids") {
+  const json ids = json::parse(read_file(model(name) + "/expected.json")).at(field);
   std::string text;
   for (const json& id : ids) {
     text += (text.empty() ? "" : ",") + id.dump();
@@ -65,6 +65,28 @@ TEST(EvalLogitsCommand, WritesWhatTransformersComputes) {
   EXPECT_THAT(bytes.substr(0, 128), HasSubstr("'shape': (13, 97)"));
 }
 
+TEST(EvalLogitsCommand, WritesWhatAnEncoderComputes) {
+  io::TemporaryFolder folder;
+  const std::string out = folder.file("hidden.npy");
+  const auto hidden = [&](const std::vector<std::string>& types) {
+    std::vector<std::string> arguments = {"eval",    "logits", "--model",     model("bert"),
+                                          "--dtype", "f32",    "--input-ids", ids_of("bert"),
+                                          "--out",   out};
+    arguments.insert(arguments.end(), types.begin(), types.end());
+    const Result result = run_gamelan(arguments);
+    EXPECT_EQ(result.exit, 0) << result.errors;
+    EXPECT_THAT(result.output, HasSubstr("hidden states [13, 32]"));
+    return last_numbers(out, 13 * 32);
+  };
+  const std::vector<float> got = hidden({"--token-type-ids", ids_of("bert", "types")});
+  const std::vector<float> expected = last_numbers(model("bert") + "/logits.npy", 13 * 32);
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    ASSERT_NEAR(got[i], expected[i], 1e-4) << i;
+  }
+  EXPECT_NE(hidden({}), got);
+  EXPECT_EQ(hidden({}), hidden({"--token-type-ids", "0,0,0,0,0,0,0,0,0,0,0,0,0"}));
+}
+
 TEST(EvalLogitsCommand, SaysWhatIsWrong) {
   io::TemporaryFolder folder;
   const std::string out = folder.file("logits.npy");
@@ -78,6 +100,15 @@ TEST(EvalLogitsCommand, SaysWhatIsWrong) {
   const Result bad = errors("5", model("gpt2"), "int3");
   EXPECT_EQ(bad.exit, 2);
   EXPECT_THAT(bad.errors, AllOf(HasSubstr("int8-dynamic"), HasSubstr("'int3'")));
+  const auto typed = [&](const std::string& name, const std::string& types) {
+    return run_gamelan({"eval", "logits", "--model", model(name), "--input-ids", "5,6",
+                        "--token-type-ids", types, "--out", out});
+  };
+  EXPECT_THAT(typed("gpt2", "0,1").errors, HasSubstr("gpt2 is no encoder"));
+  EXPECT_THAT(typed("bert", "0,2").errors, HasSubstr("type 2"));
+  const Result short_list = typed("bert", "0");
+  EXPECT_EQ(short_list.exit, 2);
+  EXPECT_THAT(short_list.errors, HasSubstr("expected 2, one for each of --input-ids, got 1"));
   EXPECT_FALSE(std::filesystem::exists(out));
   EXPECT_EQ(run_gamelan({"eval", "lambda"}).exit, 2);
 }
