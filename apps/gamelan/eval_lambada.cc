@@ -26,7 +26,8 @@ struct Result {
   std::vector<LambadaTokens> rows;
   /// What was generated for each row.
   std::vector<std::vector<text::TokenId>> outputs;
-  std::vector<double> scores;
+  /// Of each output, the sum of its tokens' log-probabilities.
+  std::vector<double> log_probabilities;
   Seconds generation{};
   Seconds total{};
   infer::EngineStatistics statistics;
@@ -58,7 +59,7 @@ class LambadaRun {
   base::Status run() {
     const std::size_t count = result_.rows.size();
     result_.outputs.resize(count);
-    result_.scores.resize(count);
+    result_.log_probabilities.resize(count);
     // Twice the batch waits or runs, so that a place that becomes free is taken in the next step.
     const std::size_t queued = 2 * static_cast<std::size_t>(options_.batch_size);
     for (std::size_t next = 0; next < count || !engine_.idle();) {
@@ -94,11 +95,13 @@ class LambadaRun {
     const std::size_t row = rows_.at(event.request);
     std::vector<text::TokenId>& output = result_.outputs[row];
     output.insert(output.end(), event.tokens.begin(), event.tokens.end());
+    for (const float log_probability : event.log_probabilities) {
+      result_.log_probabilities[row] += log_probability;
+    }
     if (event.finish == infer::FinishReason::kError) {
       return base::internal("{}: row {}: {}", options_.dataset_path, row + 1, event.error);
     }
     if (event.last) {
-      result_.scores[row] = event.score;
       rows_.erase(event.request);
       bar_.advance();
     }
@@ -124,7 +127,7 @@ base::Status write_rows(const LambadaOptions& options, const text::Tokenizer& to
                     {"output", tokenizer.decode(result.outputs[i], false)},
                     {"correct", result.outputs[i] == row.target}});
     if (options.return_cum_log_probs > 0) {
-      rows.back()["cum_log_probs"] = result.scores[i];
+      rows.back()["cum_log_probs"] = result.log_probabilities[i];
     }
   }
   return io::write_file(options.output_path,
@@ -158,14 +161,15 @@ void print_result(const LambadaOptions& options, const LoadedModel& loaded, cons
 /// False when the accuracy is below the threshold.
 base::StatusOr<bool> run(const LambadaOptions& options) {
   const auto start = Clock::now();
-  if (!options.ignored.empty() && !options.json) {
-    fmt::print("{}: ignored; the checkpoint says, or nothing depends on it\n",
-               fmt::join(options.ignored, ", "));
-  }
   GAMELAN_ASSIGN_OR_RETURN(const LoadedModel loaded, load_model(options.engine));
   if (!loaded.leads()) {
     GAMELAN_RETURN_IF_ERROR(loaded.parallel->serve_steps());
     return true;
+  }
+  if (!options.ignored.empty()) {
+    fmt::print(stderr,
+               "gamelan eval lambada: {}: ignored; the checkpoint says, or nothing depends on it\n",
+               fmt::join(options.ignored, ", "));
   }
   GAMELAN_ASSIGN_OR_RETURN(const io::ModelFiles files,
                            io::load_model_files(options.engine.model.model));
@@ -190,10 +194,11 @@ base::StatusOr<bool> run(const LambadaOptions& options) {
     return true;
   }
   const bool passed = result.accuracy() >= *options.acc_threshold;
-  fmt::print("{}\n", passed ? "TEST PASS"
-                            : fmt::format("TEST FAIL: expected an accuracy of at least {}%, got "
-                                          "{:.4f}%",
-                                          *options.acc_threshold, result.accuracy()));
+  fmt::print(options.json ? stderr : stdout, "{}\n",
+             passed ? "TEST PASS"
+                    : fmt::format("TEST FAIL: expected an accuracy of at least {}%, got "
+                                  "{:.4f}%",
+                                  *options.acc_threshold, result.accuracy()));
   return passed;
 }
 

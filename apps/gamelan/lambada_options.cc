@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <initializer_list>
+#include <iterator>
 #include <utility>
 
 #include "kernels/weight_scheme.h"
@@ -23,13 +26,18 @@ void add_generation_options(CLI::App& app, LambadaOptions& o) {
   app.add_option("--top-p", o.top_p, "Samples out of the most probable tokens up to this sum")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--temperature", o.temperature)->check(CLI::PositiveNumber);
-  app.add_option("--len-penalty", o.len_penalty, "Exponent of the length in a beam's score");
-  app.add_option("--beam-search-diversity-rate", o.diversity_rate)->check(CLI::NonNegativeNumber);
+  app.add_option("--len-penalty", o.len_penalty,
+                 "Exponent of the length by which a beam's score is divided");
+  app.add_option("--beam-search-diversity-rate", o.diversity_rate,
+                 "Subtracted from the log-probabilities of tokens that beams before chose in the "
+                 "same step (Hamming diversity: each beam is a group of its own)")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--repetition-penalty", o.repetition_penalty)->check(CLI::PositiveNumber);
   app.add_option("--end-id", o.end_id, "Token that ends a text (default: the model's)");
   app.add_option("--random-seed", o.random_seed, "One or more seeds; rows take them in turn");
   app.add_option("--return-cum-log-probs", o.return_cum_log_probs,
-                 "1 or 2: --output-path holds the log-probability of each generated target")
+                 "1 or 2: --output-path holds the log-probability of each generated target, the "
+                 "sum of its tokens' before penalties")
       ->check(CLI::Range(0, 2));
 }
 
@@ -50,6 +58,23 @@ void add_script_options(CLI::App& app, LambadaOptions& o) {
       "--no-remove-padding", [&o](std::int64_t) { o.ignored.emplace_back("--no-remove-padding"); },
       "Ignored");
   app.add_flag("--test-hf", o.test_hf, "Says how to run transformers over the same rows");
+}
+
+/// Options that the script takes too where nothing depends on them.
+void note_without_effect(const CLI::App& app, LambadaOptions& o) {
+  const auto note = [&](std::initializer_list<const char*> names) {
+    std::ranges::copy_if(names, std::back_inserter(o.ignored),
+                         [&](const char* name) { return app.count(name) > 0; });
+  };
+  if (o.top_k == 1) {  // greedy
+    note({"--top-p", "--temperature", "--random-seed"});
+  }
+  if (o.beam_width == 1) {
+    note({"--len-penalty", "--beam-search-diversity-rate"});
+  }
+  if (o.output_path.empty()) {
+    note({"--return-cum-log-probs"});
+  }
 }
 
 }  // namespace
@@ -78,6 +103,7 @@ std::vector<std::string> with_lambada_names(std::vector<std::string> arguments) 
 }
 
 base::Status settle(const CLI::App& app, LambadaOptions& o) {
+  note_without_effect(app, o);
   if (!o.inference_data_type.empty()) {
     if (app.get_option("--dtype")->count() > 0) {
       return base::invalid_argument("--dtype and --inference-data-type: expected one of them");
@@ -122,8 +148,7 @@ infer::Request request_of(const LambadaOptions& o, std::size_t row) {
   if (o.end_id) {
     request.end_tokens = {*o.end_id};
   }
-  // Beams have a score anyway.
-  request.log_probabilities = o.return_cum_log_probs > 0 && o.beam_width == 1;
+  request.log_probabilities = o.return_cum_log_probs > 0;
   return request;
 }
 

@@ -36,9 +36,10 @@ struct LambadaOptions {
   std::vector<std::uint64_t> random_seed = {0};
   int return_cum_log_probs = 0;
 
-  // Their values are in the checkpoint, or mean nothing here: named once, then ignored.
+  // As --dtype.
   std::string inference_data_type;
   int int8_mode = 0;
+  /// Given, but their values are in the checkpoint, or mean nothing here: named once.
   std::vector<std::string> ignored;
 };
 
@@ -49,7 +50,7 @@ void add_lambada_options(CLI::App& app, LambadaOptions& options);
 std::vector<std::string> with_lambada_names(std::vector<std::string> arguments);
 
 /// Brings the script's options into Gamelan's: the type of numbers, the batch. kInvalidArgument for
-/// those that contradict each other.
+/// those that contradict each other. Adds those without effect to `ignored`.
 base::Status settle(const CLI::App& app, LambadaOptions& options);
 
 /// Everything of a row's request but prompt and length. `seed_index`: the row's number.

@@ -78,7 +78,7 @@ void write_bloom_folder(const std::string& folder, const BloomSizes& sizes) {
   fs::resize_file(path, 8 + text.size() + static_cast<std::uintmax_t>(offset));
 }
 
-void copy_model_of_characters(const io::TemporaryFolder& folder, const std::string& name) {
+void copy_model_of_characters(const std::string& name, const io::TemporaryFolder& folder) {
   std::filesystem::copy(GAMELAN_SOURCE_DIR "/tests/infer/data/" + name, folder.path(),
                         std::filesystem::copy_options::recursive);
   nlohmann::json vocabulary;

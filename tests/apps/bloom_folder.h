@@ -20,11 +20,8 @@ struct BloomSizes {
 /// Writes a HuggingFace folder of zeros in f32, whose model.safetensors has no blocks on disk.
 void write_bloom_folder(const std::string& folder, const BloomSizes& sizes);
 
-/// The tiny model `name` of tests/infer/data with a byte-level vocabulary of its 97 tokens and no
-/// merges: a printable character is a token.
-void copy_model_of_characters(const io::TemporaryFolder& folder, const std::string& name);
-inline void copy_bloom_of_characters(const io::TemporaryFolder& folder) {
-  copy_model_of_characters(folder, "bloom_12_heads");
-}
+/// A tiny model of tests/infer/data with a byte-level vocabulary of its 97 tokens and no merges: a
+/// printable character is a token.
+void copy_model_of_characters(const std::string& name, const io::TemporaryFolder& folder);
 
 }  // namespace gamelan::testing

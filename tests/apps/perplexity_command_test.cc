@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 
 class PerplexityCommand : public ::testing::Test {
  protected:
-  void SetUp() override { copy_bloom_of_characters(folder_); }
+  void SetUp() override { copy_model_of_characters("bloom_12_heads", folder_); }
   Result measure(const std::string& text, std::vector<std::string> options = {}) {
     options.insert(options.begin(), {"eval", "perplexity", "--model", folder_.path(), "--text-file",
                                      folder_.write("text.txt", text), "--dtype", "f32"});
