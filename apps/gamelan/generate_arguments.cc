@@ -6,6 +6,7 @@
 #include <iostream>
 #include <iterator>
 #include <sstream>
+#include <utility>
 
 #include "infer/engine/check_request.h"
 
@@ -116,6 +117,44 @@ base::StatusOr<std::vector<text::TokenId>> parse_ids(const std::string& list) {
   return ids;
 }
 
+/// Options that ask for what would not happen: each says what it needs.
+base::Status check_needs(const GenerateArguments& a) {
+  const infer::Request& r = a.request;
+  const infer::Request unset;
+  const std::size_t prompts =
+      a.prompts.size() + a.input_ids.size() + (a.prompt_file.empty() ? 0 : 1);
+  const struct {
+    bool missing;
+    std::string_view option;
+    std::string_view needs;
+  } all[] = {
+      {r.draft_tokens > 0 && a.assistant_model.empty(), "--num-assistant-tokens",
+       "--assistant-model with it"},
+      {r.lookup_ngram != unset.lookup_ngram && r.lookup_tokens == 0, "--max-matching-ngram-size",
+       "--prompt-lookup-num-tokens with it"},
+      {r.beam.length_penalty != unset.beam.length_penalty && r.beam.width == 1, "--length-penalty",
+       "--num-beams of more than 1 with it"},
+      {r.beam.early_stopping && r.beam.width == 1, "--early-stopping",
+       "--num-beams of more than 1 with it"},
+      {r.beam.groups != 1 && r.beam.width == 1, "--num-beam-groups",
+       "--num-beams of more than 1 with it"},
+      {r.beam.diversity_penalty != 0 && r.beam.groups == 1, "--diversity-penalty",
+       "--num-beam-groups of more than 1 with it"},
+      {a.log_probabilities >= 0 && !a.json, "--logprobs", "--json with it, where they are printed"},
+      {a.echo && a.json, "--echo",
+       "no --json with it, where the prompt's tokens are printed anyway"},
+      {a.echo && !a.input_ids.empty(), "--echo", "a prompt of text, got --input-ids"},
+      {a.stream && (prompts > 1 || r.n > 1), "--stream", "one text, got several"},
+      {a.stream && a.json, "--json", "either --json or --stream, got both"},
+  };
+  for (const auto& [missing, option, needs] : all) {
+    if (missing) {
+      return base::invalid_argument("{}: expected {}", option, needs);
+    }
+  }
+  return base::OkStatus();
+}
+
 base::StatusOr<std::string> read_prompt(const std::string& path) {
   if (path == "-") {
     return std::string(std::istreambuf_iterator<char>(std::cin), {});
@@ -136,12 +175,7 @@ base::StatusOr<std::vector<std::vector<text::TokenId>>> tokens_of_prompts(
     GAMELAN_ASSIGN_OR_RETURN(auto ids, parse_ids(list));
     all.push_back(std::move(ids));
   }
-  std::vector<std::string> texts = arguments.prompts;
-  if (!arguments.prompt_file.empty()) {
-    GAMELAN_ASSIGN_OR_RETURN(std::string text, read_prompt(arguments.prompt_file));
-    texts.push_back(std::move(text));
-  }
-  for (const std::string& text : texts) {
+  for (const std::string& text : arguments.prompts) {
     std::vector<text::TokenId> ids = tokenizer->encode(text);
     if (ids.empty() && config.bos_token_id) {
       ids.push_back(static_cast<text::TokenId>(*config.bos_token_id));
@@ -190,14 +224,32 @@ base::Status check_arguments(const GenerateArguments& a) {
   if (!a.input_ids.empty() && (!a.prompts.empty() || !a.prompt_file.empty())) {
     return base::invalid_argument("--input-ids: expected either tokens or text, got both");
   }
-  if (a.json && a.stream) {
-    return base::invalid_argument("--json: expected either --json or --stream, got both");
-  }
-  if (a.request.draft_tokens > 0 && a.assistant_model.empty()) {
-    return base::invalid_argument("--num-assistant-tokens: expected --assistant-model with it");
-  }
+  GAMELAN_RETURN_IF_ERROR(check_needs(a));
   for (const std::string& list : a.input_ids) {
     GAMELAN_RETURN_IF_ERROR(parse_ids(list).status());
+  }
+  return base::OkStatus();
+}
+
+std::vector<std::string> without_effect(const GenerateArguments& a) {
+  const infer::SamplingOptions& s = a.request.sampling;
+  std::vector<std::string> names;
+  if (s.temperature > 0) {
+    return names;
+  }
+  for (const auto& [given, name] :
+       {std::pair{s.top_k > 1, "--top-k"}, {s.top_p < 1, "--top-p"}, {s.min_p > 0, "--min-p"}}) {
+    if (given) {
+      names.emplace_back(name);
+    }
+  }
+  return names;
+}
+
+base::Status read_prompt_file(GenerateArguments& arguments) {
+  if (!arguments.prompt_file.empty()) {
+    GAMELAN_ASSIGN_OR_RETURN(std::string text, read_prompt(arguments.prompt_file));
+    arguments.prompts.push_back(std::move(text));
   }
   return base::OkStatus();
 }

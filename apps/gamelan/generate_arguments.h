@@ -35,10 +35,18 @@ struct GenerateArguments {
 
 void add_generate_options(CLI::App& app, GenerateArguments& arguments);
 
-/// What contradicts itself, before anything is loaded.
+/// What contradicts itself, or lacks what it needs, before anything is loaded.
 base::Status check_arguments(const GenerateArguments& arguments);
 
-/// One request a prompt. `tokenizer` may be null when nothing is given as text.
+/// Given options of sampling that change nothing at temperature 0. transformers warns of them too
+/// and goes on.
+std::vector<std::string> without_effect(const GenerateArguments& arguments);
+
+/// Adds the text of --prompt-file to those of --prompt.
+base::Status read_prompt_file(GenerateArguments& arguments);
+
+/// One request a prompt; read_prompt_file() comes before. `tokenizer` may be null when nothing is
+/// given as text.
 base::StatusOr<std::vector<infer::Request>> make_requests(const GenerateArguments& arguments,
                                                           const io::ModelConfig& config,
                                                           const text::Tokenizer* tokenizer);

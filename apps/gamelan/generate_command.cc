@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -98,7 +99,7 @@ void Generation::take(const infer::Event& event) {
 
 base::Status Generation::run(std::vector<infer::Request> requests) {
   GAMELAN_RETURN_IF_ERROR(submit(std::move(requests)));
-  if (streams() && arguments_.echo && !arguments_.prompts.empty()) {
+  if (streams() && arguments_.echo) {
     fmt::print("{}", arguments_.prompts.front());
   }
   const auto start = std::chrono::steady_clock::now();
@@ -137,8 +138,7 @@ bool Generation::print() const {
         continue;
       }
       if (!streams()) {
-        const bool echo = arguments_.echo && p < arguments_.prompts.size();
-        fmt::print("{}{}{}", name_of(p, t), echo ? arguments_.prompts[p] : "",
+        fmt::print("{}{}{}", name_of(p, t), arguments_.echo ? arguments_.prompts[p] : "",
                    tokenizer_ != nullptr ? text.text() : text.to_json()["token_ids"].dump());
       }
       fmt::print("\n");
@@ -174,12 +174,17 @@ base::StatusOr<std::unique_ptr<text::Tokenizer>> load_tokenizer(
   return tokenizer;
 }
 
-base::StatusOr<bool> generate(const GenerateArguments& arguments) {
+base::StatusOr<bool> generate(GenerateArguments& arguments) {
   GAMELAN_ASSIGN_OR_RETURN(LoadedModel loaded, load_model(arguments.engine));
   if (!loaded.leads()) {
     GAMELAN_RETURN_IF_ERROR(loaded.parallel->serve_steps());
     return true;
   }
+  if (const std::vector<std::string> ignored = without_effect(arguments); !ignored.empty()) {
+    fmt::print(stderr, "gamelan generate: {}: ignored at --temperature 0, which draws no tokens\n",
+               fmt::join(ignored, ", "));
+  }
+  GAMELAN_RETURN_IF_ERROR(read_prompt_file(arguments));
   GAMELAN_ASSIGN_OR_RETURN(const auto tokenizer, load_tokenizer(arguments));
   GAMELAN_ASSIGN_OR_RETURN(std::vector<infer::Request> requests,
                            make_requests(arguments, loaded.model->config(), tokenizer.get()));
