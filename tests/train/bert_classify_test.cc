@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -118,18 +119,35 @@ TEST_F(BertClassifyTest, LearnsSavesAndClassifies) {
     EXPECT_TRUE(std::filesystem::exists(path("out/" + std::string(name)))) << name;
   }
 
-  const Finished classified =
-      run(fmt::format("{}/gamelan-train bert-predict --model-name-or-path {}/out --json --text 'A "
-                      "good film.' --text 'a very bad plot'",
-                      GAMELAN_BIN_DIR, folder_));
-  ASSERT_EQ(classified.exit, 0) << classified.output;
-  std::istringstream lines(classified.output);
-  std::string first, second;
-  std::getline(lines, first);
-  std::getline(lines, second);
-  EXPECT_EQ(nlohmann::json::parse(first)["label"], "positive");
-  EXPECT_EQ(nlohmann::json::parse(second)["label"], "negative");
-  EXPECT_GT(nlohmann::json::parse(second)["score"], 0.9);
+  const auto classify = [&](const std::string& verb) {
+    const Finished classified =
+        run(fmt::format("{}/{} --model-name-or-path {}/out --json --text 'A good film.' --text "
+                        "'a very bad plot'",
+                        GAMELAN_BIN_DIR, verb, folder_));
+    EXPECT_EQ(classified.exit, 0) << classified.output;
+    std::istringstream lines(classified.output);
+    std::array<nlohmann::json, 2> answers;
+    for (nlohmann::json& answer : answers) {
+      std::string line;
+      std::getline(lines, line);
+      answer = nlohmann::json::parse(line, nullptr, false);
+    }
+    return answers;
+  };
+  const auto predicted = classify("gamelan-train bert-predict");
+  EXPECT_EQ(predicted[0]["label"], "positive");
+  EXPECT_EQ(predicted[1]["label"], "negative");
+  EXPECT_GT(predicted[1]["score"], 0.9);
+  // The program without LibTorch says the same of the folder.
+  const auto inferred = classify("gamelan classify");
+  for (std::size_t i = 0; i < predicted.size(); ++i) {
+    EXPECT_EQ(inferred[i]["label"], predicted[i]["label"]);
+    EXPECT_EQ(inferred[i]["text"], predicted[i]["text"]);
+    for (std::size_t c = 0; c < 2; ++c) {
+      EXPECT_NEAR(inferred[i]["logits"][c].get<double>(), predicted[i]["logits"][c].get<double>(),
+                  1e-4);
+    }
+  }
 
   const Finished again = train(fmt::format("--validation-file {}/test.jsonl {}", folder_, kLearn));
   EXPECT_EQ(again.exit, 0);
