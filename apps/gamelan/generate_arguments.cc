@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -160,11 +161,11 @@ base::StatusOr<std::string> read_prompt(const std::string& path) {
     return std::string(std::istreambuf_iterator<char>(std::cin), {});
   }
   std::ifstream file(path, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(file), {});
-  if (!file.good() && !file.eof()) {
+  std::error_code ignored;
+  if (!file || std::filesystem::is_directory(path, ignored)) {  // reading a folder throws
     return base::not_found("--prompt-file: cannot read {}", path);
   }
-  return text;
+  return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
 base::StatusOr<std::vector<std::vector<text::TokenId>>> tokens_of_prompts(

@@ -110,6 +110,7 @@ TEST(GenerateCommand, SaysWhatIsWrong) {
       {joined(gpt2, {"--input-ids", "5", "--kv-cache-memory", "10"}), 1, "hold no block of 16"},
       {joined(gpt2, {"--prompt", "x"}), 1, "expected tokenizer.json, vocab.json"},
       {{"--model", "/nope", "--prompt", "x"}, 1, "/nope"},
+      {joined(gpt2, {"--prompt-file", model_folder("gpt2")}), 1, "--prompt-file: cannot read"},
       {{"--model", model_folder("bert"), "--input-ids", "5"}, 1, "does not continue them"},
   };
   for (const Case& one : cases) {
