@@ -101,11 +101,14 @@ Json report() {
   all["gpus"] = launch::gpu_count();
   all["libraries"] = library_report();
   all["gamelan_train"] = sibling_program("gamelan-train");
+  const kernels::cpu::IsaChoice& isa = kernels::cpu::isa_choice();
   all["would_use"] = {
       {"nproc_per_node_auto",
        all["gpus"].get<int>() > 0 ? all["gpus"].get<int>() : all["cpu"]["usable"].get<int>()},
       {"backend", "cpu"},
-      {"kernels", kernels::cpu::name_of(kernels::cpu::isa_level())}};
+      {"kernels", kernels::cpu::name_of(isa.level)},
+      {"kernels_forced", isa.forced},
+      {"kernels_warning", isa.warning}};
   return all;
 }
 
@@ -139,11 +142,13 @@ void print_text(const Json& all) {
   const std::string train = all["gamelan_train"].get<std::string>();
   fmt::print("gamelan-train  {}\n",
              train.empty() ? "not beside this program: 'gamelan train' will not work" : train);
-  fmt::print("would use      backend {}, kernels for {}, {} process{} for --nproc-per-node auto\n",
-             all["would_use"]["backend"].get<std::string>(),
-             all["would_use"]["kernels"].get<std::string>(),
-             all["would_use"]["nproc_per_node_auto"].get<int>(),
-             all["would_use"]["nproc_per_node_auto"].get<int>() == 1 ? "" : "es");
+  fmt::print(
+      "would use      backend {}, kernels for {}{}, {} process{} for --nproc-per-node auto\n",
+      all["would_use"]["backend"].get<std::string>(),
+      all["would_use"]["kernels"].get<std::string>(),
+      all["would_use"]["kernels_forced"].get<bool>() ? " (forced by GAMELAN_CPU_ISA)" : "",
+      all["would_use"]["nproc_per_node_auto"].get<int>(),
+      all["would_use"]["nproc_per_node_auto"].get<int>() == 1 ? "" : "es");
 }
 
 }  // namespace

@@ -114,5 +114,36 @@ TEST(CommandLineTest, DoctorSpeaksJson) {
   EXPECT_THAT(run_gamelan({"doctor"}).output, HasSubstr("gamelan-train"));
 }
 
+TEST(CommandLineTest, DoctorSaysWhetherTheKernelsAreForced) {
+  Launched::Options options;
+  Result result;
+  const auto report_at = [&](const std::string& level) {
+    options.environment["GAMELAN_CPU_ISA"] = level;
+    result = run_gamelan({"doctor", "--json"}, options);
+    return nlohmann::json::parse(result.output, nullptr, false);
+  };
+  const auto own = report_at("");  // not set
+  EXPECT_EQ(own["would_use"]["kernels_forced"], false);
+  EXPECT_EQ(own["would_use"]["kernels_warning"], "");
+
+  const std::string lower = own["cpu"]["features"]["avx2"] == true ? "avx2" : "scalar";
+  const auto forced = report_at(lower);
+  EXPECT_EQ(forced["would_use"]["kernels"], lower);
+  EXPECT_EQ(forced["would_use"]["kernels_forced"], true);
+  EXPECT_EQ(forced["would_use"]["kernels_warning"], "");
+  EXPECT_THAT(run_gamelan({"doctor"}, options).output,
+              HasSubstr("kernels for " + lower + " (forced by GAMELAN_CPU_ISA)"));
+
+  const auto misspelt = report_at("avx521");
+  EXPECT_EQ(misspelt["would_use"]["kernels"], own["would_use"]["kernels"]);
+  EXPECT_EQ(misspelt["would_use"]["kernels_forced"], false);
+  const std::string warning =
+      "GAMELAN_CPU_ISA: expected one of scalar, avx2, avx512, avx512_bf16, amx, got "
+      "'avx521'; using " +
+      own["would_use"]["kernels"].get<std::string>();
+  EXPECT_EQ(misspelt["would_use"]["kernels_warning"], warning);
+  EXPECT_THAT(result.errors, HasSubstr(warning));
+}
+
 }  // namespace
 }  // namespace gamelan::testing

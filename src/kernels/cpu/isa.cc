@@ -1,9 +1,14 @@
 #include "kernels/cpu/isa.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdlib>
+
+#include "base/log.h"
 
 namespace gamelan::kernels::cpu {
 namespace {
@@ -11,12 +16,15 @@ namespace {
 constexpr std::array<std::string_view, 5> kNames = {"scalar", "avx2", "avx512", "avx512_bf16",
                                                     "amx"};
 
-IsaLevel chosen_level() {
+IsaChoice logged_choice() {
   const IsaLevel best = isa_level_of(device::cpu_features());
-  const char* const wish = std::getenv("GAMELAN_CPU_ISA");
-  const IsaLevel level =
-      wish == nullptr ? best : std::min(best, isa_from_name(wish).value_or(best));
-  return level == IsaLevel::kAmx && !device::request_amx() ? IsaLevel::kAvx512Bf16 : level;
+  IsaChoice choice =
+      choose_isa(std::getenv("GAMELAN_CPU_ISA"),
+                 best == IsaLevel::kAmx && !device::request_amx() ? IsaLevel::kAvx512Bf16 : best);
+  if (!choice.warning.empty()) {
+    base::log().warn("{}", choice.warning);
+  }
+  return choice;
 }
 
 }  // namespace
@@ -46,9 +54,31 @@ IsaLevel isa_level_of(const device::CpuFeatures& features) {
   return features.amx_bf16 && features.amx_int8 ? IsaLevel::kAmx : IsaLevel::kAvx512Bf16;
 }
 
+IsaChoice choose_isa(const char* wish, IsaLevel best) {
+  if (wish == nullptr || *wish == '\0') {
+    return {best, false, {}};
+  }
+  const std::optional<IsaLevel> named = isa_from_name(wish);
+  if (!named) {
+    return {best, false,
+            fmt::format("GAMELAN_CPU_ISA: expected one of {}, got '{}'; using {}",
+                        fmt::join(kNames, ", "), wish, name_of(best))};
+  }
+  if (*named > best) {
+    return {best, false,
+            fmt::format("GAMELAN_CPU_ISA: this machine offers {} at most, got '{}'; using {}",
+                        name_of(best), wish, name_of(best))};
+  }
+  return {*named, true, {}};
+}
+
+const IsaChoice& isa_choice() {
+  static const IsaChoice choice = logged_choice();
+  return choice;
+}
+
 IsaLevel isa_level() {
-  static const IsaLevel level = chosen_level();
-  return level;
+  return isa_choice().level;
 }
 
 }  // namespace gamelan::kernels::cpu

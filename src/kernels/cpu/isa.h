@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "device/cpu.h"
@@ -20,9 +21,23 @@ std::optional<IsaLevel> isa_from_name(std::string_view name);
 /// The highest level of a CPU with these features.
 IsaLevel isa_level_of(const device::CpuFeatures& features);
 
-/// The level that kernels use: the CPU's, or a lower one when the environment variable
-/// GAMELAN_CPU_ISA names it (a higher or unknown one changes nothing), or when the system does not
-/// give this process the tile registers. Decided at the first call.
+/// A level, and how it came about.
+struct IsaChoice {
+  IsaLevel level = IsaLevel::kScalar;
+  /// The environment variable GAMELAN_CPU_ISA named it.
+  bool forced = false;
+  /// Why GAMELAN_CPU_ISA was not followed; empty where it was, or is not set.
+  std::string warning;
+};
+/// The level where `best` is the highest that can be had and GAMELAN_CPU_ISA is `wish` (null or
+/// empty: not set). A higher or unknown level changes nothing and earns a warning.
+IsaChoice choose_isa(const char* wish, IsaLevel best);
+
+/// What kernels use: the CPU's level, or a lower one when GAMELAN_CPU_ISA names it, or when the
+/// system does not give this process the tile registers. Decided at the first call, which logs the
+/// warning.
+const IsaChoice& isa_choice();
+/// isa_choice().level.
 IsaLevel isa_level();
 
 }  // namespace gamelan::kernels::cpu
