@@ -25,7 +25,7 @@ class LevelOfTheRun : public testing::Environment {
 
 TEST(Isa, NamesGoThereAndBack) {
   for (const IsaLevel level : {IsaLevel::kScalar, IsaLevel::kAvx2, IsaLevel::kAvx512,
-                               IsaLevel::kAvx512Bf16, IsaLevel::kAmx}) {
+                               IsaLevel::kAvx512Vnni, IsaLevel::kAvx512Bf16, IsaLevel::kAmx}) {
     EXPECT_EQ(isa_from_name(name_of(level)), level);
   }
   EXPECT_EQ(isa_from_name("avx1024"), std::nullopt);
@@ -41,6 +41,11 @@ TEST(Isa, LevelIsTheHighestWithoutAGapBelow) {
   EXPECT_EQ(isa_level_of(features), IsaLevel::kAvx2);
   features.avx512f = true;
   EXPECT_EQ(isa_level_of(features), IsaLevel::kAvx512);
+  features.avx512_bf16 = true;
+  EXPECT_EQ(isa_level_of(features), IsaLevel::kAvx512);
+  features.avx512_bf16 = false;
+  features.avx512_vnni = true;
+  EXPECT_EQ(isa_level_of(features), IsaLevel::kAvx512Vnni);
   features.avx512_bf16 = true;
   EXPECT_EQ(isa_level_of(features), IsaLevel::kAvx512Bf16);
   features.amx_int8 = true;
@@ -71,7 +76,7 @@ TEST(Isa, TheVariableLowersTheLevelOrEarnsAWarning) {
   EXPECT_EQ(misspelt.level, IsaLevel::kAvx512);
   EXPECT_FALSE(misspelt.forced);
   EXPECT_EQ(misspelt.warning,
-            "GAMELAN_CPU_ISA: expected one of scalar, avx2, avx512, avx512_bf16, amx, "
+            "GAMELAN_CPU_ISA: expected one of scalar, avx2, avx512, avx512_vnni, avx512_bf16, amx, "
             "got 'AVX2'; using avx512");
 }
 

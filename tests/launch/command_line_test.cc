@@ -110,7 +110,7 @@ TEST(CommandLineTest, DoctorSpeaksJson) {
   EXPECT_TRUE(report["cpu"]["features"].contains("avx2"));
   EXPECT_TRUE(report["libraries"].contains("fmt"));
   EXPECT_THAT(report["would_use"]["kernels"].get<std::string>(),
-              ::testing::AnyOf("scalar", "avx2", "avx512", "avx512_bf16", "amx"));
+              ::testing::AnyOf("scalar", "avx2", "avx512", "avx512_vnni", "avx512_bf16", "amx"));
   EXPECT_THAT(run_gamelan({"doctor"}).output, HasSubstr("gamelan-train"));
 }
 
@@ -138,7 +138,7 @@ TEST(CommandLineTest, DoctorSaysWhetherTheKernelsAreForced) {
   EXPECT_EQ(misspelt["would_use"]["kernels"], own["would_use"]["kernels"]);
   EXPECT_EQ(misspelt["would_use"]["kernels_forced"], false);
   const std::string warning =
-      "GAMELAN_CPU_ISA: expected one of scalar, avx2, avx512, avx512_bf16, amx, got "
+      "GAMELAN_CPU_ISA: expected one of scalar, avx2, avx512, avx512_vnni, avx512_bf16, amx, got "
       "'avx521'; using " +
       own["would_use"]["kernels"].get<std::string>();
   EXPECT_EQ(misspelt["would_use"]["kernels_warning"], warning);

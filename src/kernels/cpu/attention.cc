@@ -39,6 +39,7 @@ const AttentionKernels& attention_kernels(IsaLevel level) {
     case IsaLevel::kAvx2:
       return kAttentionAvx2;
     case IsaLevel::kAvx512:
+    case IsaLevel::kAvx512Vnni:
       return kAttentionAvx512;
     case IsaLevel::kAvx512Bf16:
       return kAttentionAvx512Bf16;

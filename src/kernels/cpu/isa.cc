@@ -13,8 +13,8 @@
 namespace gamelan::kernels::cpu {
 namespace {
 
-constexpr std::array<std::string_view, 5> kNames = {"scalar", "avx2", "avx512", "avx512_bf16",
-                                                    "amx"};
+constexpr std::array<std::string_view, 6> kNames = {"scalar",      "avx2",        "avx512",
+                                                    "avx512_vnni", "avx512_bf16", "amx"};
 
 IsaChoice logged_choice() {
   const IsaLevel best = isa_level_of(device::cpu_features());
@@ -48,8 +48,11 @@ IsaLevel isa_level_of(const device::CpuFeatures& features) {
   if (!features.avx512f) {
     return IsaLevel::kAvx2;
   }
-  if (!features.avx512_bf16) {
+  if (!features.avx512_vnni) {
     return IsaLevel::kAvx512;
+  }
+  if (!features.avx512_bf16) {
+    return IsaLevel::kAvx512Vnni;
   }
   return features.amx_bf16 && features.amx_int8 ? IsaLevel::kAmx : IsaLevel::kAvx512Bf16;
 }

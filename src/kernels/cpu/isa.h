@@ -9,11 +9,11 @@
 namespace gamelan::kernels::cpu {
 
 /// What a kernel may use; each level includes those before it. kAvx2 stands for AVX2 with FMA and
-/// F16C, kAvx512 for F, BW, DQ and VL, kAvx512Bf16 for vdpbf16ps besides, kAmx for tiles of bf16
-/// and 8-bit integers.
-enum class IsaLevel { kScalar, kAvx2, kAvx512, kAvx512Bf16, kAmx };
+/// F16C, kAvx512 for F, BW, DQ and VL, kAvx512Vnni for vpdpbusd besides, kAvx512Bf16 for vdpbf16ps,
+/// kAmx for tiles of bf16 and 8-bit integers.
+enum class IsaLevel { kScalar, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16, kAmx };
 
-/// "scalar", "avx2", "avx512", "avx512_bf16", "amx".
+/// "scalar", "avx2", "avx512", "avx512_vnni", "avx512_bf16", "amx".
 std::string_view name_of(IsaLevel level);
 /// The inverse of name_of; nullopt for an unknown name.
 std::optional<IsaLevel> isa_from_name(std::string_view name);

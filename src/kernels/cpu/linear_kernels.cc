@@ -8,6 +8,8 @@ const LinearKernels& linear_kernels_of(IsaLevel level) {
       return linear_kernels_amx();
     case IsaLevel::kAvx512Bf16:
       return linear_kernels_avx512_bf16();
+    case IsaLevel::kAvx512Vnni:
+      return linear_kernels_avx512_vnni();
     case IsaLevel::kAvx512:
       return linear_kernels_avx512();
     case IsaLevel::kAvx2:

@@ -82,6 +82,7 @@ struct LinearKernels {
 const LinearKernels& linear_kernels_scalar();
 const LinearKernels& linear_kernels_avx2();
 const LinearKernels& linear_kernels_avx512();
+const LinearKernels& linear_kernels_avx512_vnni();
 const LinearKernels& linear_kernels_avx512_bf16();
 const LinearKernels& linear_kernels_amx();
 

@@ -11,6 +11,7 @@ const RowKernels& row_kernels() {
     case IsaLevel::kAvx2:
       return kRowsAvx2;
     case IsaLevel::kAvx512:
+    case IsaLevel::kAvx512Vnni:
     case IsaLevel::kAvx512Bf16:
     case IsaLevel::kAmx:
       break;
