@@ -12,6 +12,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/reference/elementwise.h"
 #include "kernels/reference/linear.h"
 #include "tensor/dtype.h"
 
@@ -42,14 +43,13 @@ std::vector<double> as_double(const std::vector<float>& numbers) {
   return {numbers.begin(), numbers.end()};
 }
 
-class LinearTest : public testing::TestWithParam<WeightScheme> {
+class LinearTest : public testing::TestWithParam<PackOptions> {
  protected:
   PackedLinear pack(const std::vector<float>& w, std::int64_t out, std::int64_t in) {
-    auto packed = PackedLinear::pack(context_, out, in, reader_of(w, in), options());
+    auto packed = PackedLinear::pack(context_, out, in, reader_of(w, in), GetParam());
     EXPECT_TRUE(packed.ok()) << packed.status();
     return *std::move(packed);
   }
-  static PackOptions options() { return {.scheme = GetParam(), .group_size = 32}; }
   std::vector<float> apply(const PackedLinear& packed, const std::vector<float>& x,
                            std::int64_t rows, const LinearOptions& options = {},
                            std::vector<float> y = {}) {
@@ -72,7 +72,7 @@ class LinearTest : public testing::TestWithParam<WeightScheme> {
   /// The activations as the scheme's products see them, and the largest error of one against x.
   static std::vector<double> seen(const std::vector<float>& x) {
     std::vector<double> result = as_double(x);
-    if (GetParam() == WeightScheme::kBF16 || GetParam() == WeightScheme::kInt4) {
+    if (GetParam().scheme == WeightScheme::kBF16 || GetParam().scheme == WeightScheme::kInt4) {
       std::transform(x.begin(), x.end(), result.begin(),
                      [](float v) { return tensor::to_float(tensor::to_bfloat16(v)); });
     }
@@ -80,9 +80,9 @@ class LinearTest : public testing::TestWithParam<WeightScheme> {
   }
   /// What rounding the activations of row r to integers may add to an output: half a step an input.
   static double step(const std::vector<float>& x, std::int64_t r, std::int64_t in) {
-    const double limit = GetParam() == WeightScheme::kInt8          ? 32767
-                         : GetParam() == WeightScheme::kInt8Dynamic ? 127
-                                                                    : 0;
+    const double limit = GetParam().scheme == WeightScheme::kInt8          ? 32767
+                         : GetParam().scheme == WeightScheme::kInt8Dynamic ? 127
+                                                                           : 0;
     double largest = 0;
     for (std::int64_t k = 0; k < in; ++k) {
       largest = std::max(largest, std::fabs(double{x[static_cast<std::size_t>(r * in + k)]}));
@@ -175,13 +175,10 @@ TEST_P(LinearTest, AddsBiasActivatesAndAccumulates) {
   using Function = double (*)(double);
   const std::vector<std::pair<LinearActivation, Function>> activations = {
       {LinearActivation::kNone, [](double v) { return v; }},
-      {LinearActivation::kGelu, [](double v) { return 0.5 * v * std::erfc(-v / std::sqrt(2.0)); }},
-      {LinearActivation::kGeluTanh,
-       [](double v) {
-         return 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
-       }},
-      {LinearActivation::kRelu, [](double v) { return std::max(v, 0.0); }},
-      {LinearActivation::kSilu, [](double v) { return v / (1 + std::exp(-v)); }},
+      {LinearActivation::kGelu, reference::gelu},
+      {LinearActivation::kGeluTanh, reference::gelu_tanh},
+      {LinearActivation::kRelu, reference::relu},
+      {LinearActivation::kSilu, reference::silu},
   };
   for (const auto& [activation, function] : activations) {
     LinearOptions options;
@@ -220,7 +217,7 @@ TEST_P(LinearTest, MultipliesValuesByTheirGate) {
     options.activation = LinearActivation::kSilu;
     const std::vector<float> y = apply(pack(joined, 2 * width, kIn), x, kRows, options);
     for (std::size_t i = 0; i < y.size(); ++i) {
-      const double expected = g[i] / (1 + std::exp(-double{g[i]})) * v[i];
+      const double expected = reference::silu(g[i]) * v[i];
       ASSERT_NEAR(y[i], expected, 2e-6 * (1 + std::fabs(expected))) << width << " " << i;
     }
   }
@@ -229,9 +226,9 @@ TEST_P(LinearTest, MultipliesValuesByTheirGate) {
 TEST_P(LinearTest, KeepsWhatIsNotFiniteOrRefusesIt) {
   std::vector<float> w = random_floats(4 * 3, 12);
   w[4] = std::numeric_limits<float>::infinity();
-  const auto packed = PackedLinear::pack(context_, 4, 3, reader_of(w, 3), options());
-  if (GetParam() == WeightScheme::kInt8 || GetParam() == WeightScheme::kInt8Dynamic ||
-      GetParam() == WeightScheme::kInt4) {
+  const auto packed = PackedLinear::pack(context_, 4, 3, reader_of(w, 3), GetParam());
+  if (GetParam().scheme == WeightScheme::kInt8 || GetParam().scheme == WeightScheme::kInt8Dynamic ||
+      GetParam().scheme == WeightScheme::kInt4) {
     EXPECT_EQ(packed.status().code(), base::StatusCode::kInvalidArgument);
     EXPECT_THAT(packed.status().ToString(), testing::HasSubstr("row 1"));
     const PackedLinear fine = pack(random_floats(4 * 3, 12), 4, 3);
@@ -245,20 +242,25 @@ TEST_P(LinearTest, KeepsWhatIsNotFiniteOrRefusesIt) {
 
 TEST_P(LinearTest, RefusesSizesThatCannotBe) {
   const std::vector<float> w(4);
-  EXPECT_THAT(PackedLinear::pack(context_, 0, 4, reader_of(w, 4), options()).status().ToString(),
+  EXPECT_THAT(PackedLinear::pack(context_, 0, 4, reader_of(w, 4), GetParam()).status().ToString(),
               testing::HasSubstr("expected positive sizes, got [0, 4]"));
-  EXPECT_FALSE(PackedLinear::pack(context_, 4, -1, reader_of(w, 1), options()).ok());
+  EXPECT_FALSE(PackedLinear::pack(context_, 4, -1, reader_of(w, 1), GetParam()).ok());
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemes, LinearTest,
-                         testing::Values(WeightScheme::kF32, WeightScheme::kBF16,
-                                         WeightScheme::kF16, WeightScheme::kInt8,
-                                         WeightScheme::kInt8Dynamic, WeightScheme::kInt4),
-                         [](const auto& test) {
-                           std::string name(name_of(test.param));
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Schemes, LinearTest,
+    testing::Values(PackOptions{WeightScheme::kF32}, PackOptions{WeightScheme::kBF16},
+                    PackOptions{WeightScheme::kF16}, PackOptions{WeightScheme::kInt8},
+                    PackOptions{WeightScheme::kInt8Dynamic}, PackOptions{WeightScheme::kInt4, 32},
+                    PackOptions{WeightScheme::kInt4, 64}, PackOptions{WeightScheme::kInt4, 128}),
+    [](const auto& test) {
+      std::string name(name_of(test.param.scheme));
+      if (test.param.scheme == WeightScheme::kInt4) {
+        name += "_groups_of_" + std::to_string(test.param.group_size);
+      }
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
 
 TEST(WeightSchemeTest, NamesReadBack) {
   for (const WeightScheme scheme :
