@@ -1,6 +1,7 @@
 // Attention over a paged cache as a model's layers call it: prefill in GFLOP/s (products of visible
-// keys alone), decoding in GB/s of cache read beside what the memory gives, and the appending of
-// keys and values. As many layers as exceed the caches take turns.
+// keys alone), decoding in GB/s of cache read beside what the memory gives, and a layer's passes
+// around it: rotating queries and keys, appending keys and values, two norms. As many layers as
+// exceed the caches take turns.
 
 #include <fmt/format.h>
 
@@ -15,6 +16,8 @@
 #include "bench/support/statistics.h"
 #include "kernels/alibi.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/norm.h"
+#include "kernels/cpu/rotary.h"
 
 namespace gamelan::bench {
 namespace {
@@ -36,6 +39,8 @@ struct Row {
   std::int64_t position = 0;
   double attention_us = 0;  // of a layer
   double append_us = 0;
+  double rotate_us = 0;  // queries and keys
+  double norms_us = 0;   // two
   double gflops = 0;
   double cache_gbps = 0;
   double read_gbps = 0;
@@ -52,6 +57,7 @@ class Bench {
   Row measure(DType dtype, std::int64_t sequences, std::int64_t position, std::int64_t rows);
 
  private:
+  void measure_passes(Row& row);
   template <class F>
   double microseconds_of_layer(F&& layer);
 
@@ -70,6 +76,39 @@ double Bench::microseconds_of_layer(F&& layer) {
     workspace_.reset();
   }
   return base::seconds(base::Clock::now() - start) / options_.layers * 1e6;
+}
+
+void Bench::measure_passes(Row& row) {
+  const std::int64_t rows = row.sequences * row.rows;
+  const std::int64_t columns = options_.heads * options_.head_dim;
+  const std::int64_t half = options_.head_dim / 2;
+  const std::int64_t length = row.position + row.rows;
+  const std::vector<float> numbers(static_cast<std::size_t>(length * half), std::sqrt(0.5F));
+  const MatrixView<const float> angles(numbers.data(), length, half);
+  std::vector<std::int32_t> positions;
+  for (std::int64_t i = 0; i < rows; ++i) {
+    positions.push_back(static_cast<std::int32_t>(row.position + i % row.rows));
+  }
+  const std::vector<float> weight(static_cast<std::size_t>(columns), 0.5F);
+  std::vector<float> activations(static_cast<std::size_t>(rows * columns), 1.0F);
+  const MatrixView<float> x(activations.data(), rows, columns);
+  std::vector<double> rotate;
+  std::vector<double> norms;
+  for (int round = 0; round <= options_.rounds; ++round) {
+    rotate.push_back(microseconds_of_layer([&](int) {
+      for (int i = 0; i < 2; ++i) {
+        kernels::cpu::rotate(context_, positions, {angles, angles}, options_.heads,
+                             options_.head_dim, x);
+      }
+    }));
+    norms.push_back(microseconds_of_layer([&](int) {
+      for (int i = 0; i < 2; ++i) {
+        kernels::cpu::layer_norm(context_, x, {weight.data(), weight.data()}, x);
+      }
+    }));
+  }
+  row.rotate_us = median(rotate);
+  row.norms_us = median(norms);
 }
 
 Row Bench::measure(DType dtype, std::int64_t sequences, std::int64_t position, std::int64_t rows) {
@@ -129,6 +168,7 @@ Row Bench::measure(DType dtype, std::int64_t sequences, std::int64_t position, s
   const double pairs =
       static_cast<double>(sequences * rows) * (static_cast<double>(keys + position) + 1) / 2;
   Row row{dtype, sequences, rows, position, median(attend), median(append)};
+  measure_passes(row);
   row.gflops = pairs * static_cast<double>(columns) * 4e-3 / row.attention_us;
   row.cache_gbps = static_cast<double>(layer_bytes) * 1e-3 / row.attention_us;
   row.read_gbps = median(read) * 1e-9;
@@ -136,9 +176,11 @@ Row Bench::measure(DType dtype, std::int64_t sequences, std::int64_t position, s
 }
 
 void print(const Row& row) {
-  fmt::print("{:5} {:>3} x {:>4} rows at {:>5} {:>10.1f} us {:>8.1f} us append {:>8.1f} GFLOP/s",
-             tensor::name_of(row.dtype), row.sequences, row.rows, row.position, row.attention_us,
-             row.append_us, row.gflops);
+  fmt::print(
+      "{:5} {:>3} x {:>4} rows at {:>5} {:>10.1f} us; append {:>7.1f}, rotate {:>7.1f}, norms "
+      "{:>7.1f} {:>8.1f} GFLOP/s",
+      tensor::name_of(row.dtype), row.sequences, row.rows, row.position, row.attention_us,
+      row.append_us, row.rotate_us, row.norms_us, row.gflops);
   fmt::print(" {:>6.1f} GB/s of cache, memory {:>5.1f}: {:>4.0f}%\n", row.cache_gbps, row.read_gbps,
              100 * row.cache_gbps / row.read_gbps);
 }
@@ -150,6 +192,8 @@ nlohmann::json to_json(const Row& row) {
           {"position", row.position},
           {"attention_us", row.attention_us},
           {"append_us", row.append_us},
+          {"rotate_us", row.rotate_us},
+          {"norms_us", row.norms_us},
           {"gflops", row.gflops},
           {"cache_gbps", row.cache_gbps},
           {"read_gbps", row.read_gbps}};
