@@ -203,12 +203,6 @@ base::StatusOr<WordPieceModel> load_model_of_folder(const fs::path& folder) {
 }  // namespace
 
 base::StatusOr<WordPieceModel> parse_vocab_txt(std::string_view text, std::string_view name) {
-  if (text.starts_with("version https://git-lfs.github.com/spec/")) {
-    return base::failed_precondition(
-        "{}: this is a Git LFS pointer, not the vocabulary; run `git lfs pull` in the folder it "
-        "came from",
-        name);
-  }
   if (text.size() > kMaxVocabularyBytes) {
     return base::invalid_argument("{}: {} bytes are over the limit of {}", name, text.size(),
                                   kMaxVocabularyBytes);
