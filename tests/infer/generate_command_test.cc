@@ -82,6 +82,17 @@ TEST(GenerateCommand, RunsOnSeveralRanks) {
   }
 }
 
+TEST(GenerateCommand, ATensorParallelSizeThatDoesNotDivideIsRefused) {
+  const Result result = run_gamelan({"run", "--standalone", "--nproc-per-node", "3", "--",
+                                     GAMELAN_PROGRAM, "generate", "--model", model_folder("gpt2"),
+                                     "--input-ids", "5", "--tensor-parallel-size", "3"});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.errors,
+              HasSubstr(model_folder("gpt2") + ": tensor parallel size 3: expected a divisor of "
+                                               "the model's 4 attention heads"));
+  EXPECT_EQ(result.output, "");
+}
+
 TEST(GenerateCommand, SaysWhatIsWrong) {
   struct Case {
     Arguments arguments;

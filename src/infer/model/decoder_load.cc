@@ -48,9 +48,11 @@ base::StatusOr<std::unique_ptr<Decoder>> Decoder::load(io::ModelFiles files,
     return base::invalid_argument(
         "tensor and pipeline parallel together: expected a group for the ranks of a stage");
   }
-  GAMELAN_ASSIGN_OR_RETURN(const Partition partition,
-                           partition_of(files.config, parallel.tensor_size, parallel.pipeline_size,
-                                        parallel.group == nullptr ? 0 : parallel.group->rank()));
+  const auto partition = partition_of(files.config, parallel.tensor_size, parallel.pipeline_size,
+                                      parallel.group == nullptr ? 0 : parallel.group->rank());
+  if (!partition.ok()) {
+    return base::annotate(partition.status(), files.weights.path());
+  }
   const ArchitectureNames& names = names_of(files.config.architecture);
   GAMELAN_ASSIGN_OR_RETURN(const WeightLoader loader,
                            WeightLoader::create(files.weights, files.config, names, context,
@@ -60,7 +62,7 @@ base::StatusOr<std::unique_ptr<Decoder>> Decoder::load(io::ModelFiles files,
   const kernels::WeightScheme scheme =
       options.scheme.value_or(default_scheme(files.weights, embedding));
   std::unique_ptr<Decoder> decoder(
-      new Decoder(std::move(files), context, partition, options, scheme));
+      new Decoder(std::move(files), context, *partition, options, scheme));
   GAMELAN_RETURN_IF_ERROR(decoder->load_layers());
   decoder->arena_.reset();
   return decoder;
