@@ -137,6 +137,18 @@ TEST(EvalLogitsCommand, GoesBeyondTheContextWhereThePositionsDo) {
   }
 }
 
+TEST(EvalLogitsCommand, AnUnwritableFileIsNamed) {
+  io::TemporaryFolder folder;
+  const std::string file = folder.write("file", "in the way");
+  const Result result = run_gamelan({"eval", "logits", "--model", model("gpt2"), "--input-ids", "5",
+                                     "--out", file + "/logits.npy"});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.errors,
+              AllOf(HasSubstr("write " + file + "/logits.npy"), HasSubstr("Not a directory")));
+  EXPECT_EQ(result.output, "");
+  EXPECT_EQ(read_file(file), "in the way");
+}
+
 /// The tiny classifier with a vocabulary of its 97 tokens.
 class EncoderCommand : public ::testing::Test {
  protected:
@@ -221,6 +233,16 @@ TEST_F(EncoderCommand, EmbedsToOnePlace) {
                                      "--out", folder_.file("vectors.npy")});
   EXPECT_EQ(result.exit, 2);
   EXPECT_THAT(result.errors, HasSubstr("expected either --json or --out, got both"));
+}
+
+TEST_F(EncoderCommand, AnUnwritableFileIsNamed) {
+  const std::string file = folder_.write("file", "in the way");
+  const Result result = run_gamelan(
+      {"embed", "--model", folder_.path(), "--text", "w5", "--out", file + "/embeddings.npy"});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.errors,
+              AllOf(HasSubstr("write " + file + "/embeddings.npy"), HasSubstr("Not a directory")));
+  EXPECT_EQ(read_file(file), "in the way");
 }
 
 TEST_F(EncoderCommand, ModelsWithoutAClassifierAreRefused) {

@@ -324,6 +324,16 @@ TEST_F(LambadaOptions, NameTypesOfNumbers) {
   }
 }
 
+TEST_F(LambadaCommand, AnUnwritableFileIsNamed) {
+  const std::string file = folder_.write("file", "in the way");
+  const Result result =
+      evaluate("{\"text\": \"two words\"}\n", {"--output-path", file + "/rows.json"});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.errors,
+              AllOf(HasSubstr("write " + file + "/rows.json"), HasSubstr("Not a directory")));
+  EXPECT_EQ(read_file(file), "in the way");
+}
+
 TEST_F(LambadaCommand, SaysWhatIsWrong) {
   const auto errors = [&](const std::string& passages, std::vector<std::string> options = {}) {
     const Result result = evaluate(passages, std::move(options));
