@@ -94,6 +94,7 @@ TEST(FtWriter, EveryFileHasTheGoldenHashAndReadsBack) {
     options.weight_type = golden["dtype"] == "float16" ? tensor::DType::kF16 : tensor::DType::kF32;
     options.workers = 3;
     options.by_shard = head;
+    options.model_name = "tiny";
     const auto status =
         write_faster_transformer(bloom.config, weights, folder.file("out"), options);
     ASSERT_TRUE(status.ok()) << status;
@@ -103,6 +104,7 @@ TEST(FtWriter, EveryFileHasTheGoldenHashAndReadsBack) {
       files += entry.path().filename() != "config.ini" ? 1 : 0;
     }
     EXPECT_EQ(files, golden["files"].size());
+    EXPECT_EQ(folder.read(out + "config.ini"), golden["config"].get<std::string>());
     for (const auto& [name, hash] : golden["files"].items()) {
       EXPECT_EQ(*sha256_of_file(folder.file(out + name)), hash.get<std::string>()) << name;
     }

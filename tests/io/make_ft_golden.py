@@ -5,7 +5,9 @@ number i of tensor k is ((i * 2654435761 + k * 40503) mod 2^32) / 2^31 - 1, roun
     python3 tests/io/make_ft_golden.py > tests/io/data/ft_golden.json
 """
 
+import configparser
 import hashlib
+import io
 import json
 
 import numpy as np
@@ -34,6 +36,23 @@ def source(heads, dim, layers, vocab, head):
     if head:
         shapes.append(("lm_head.weight", (vocab, h)))
     return [(n, numbers(int(np.prod(s)), k).reshape(s)) for k, (n, s) in enumerate(shapes)]
+
+
+def config(heads, dim, layers, vocab, head, tp, dtype):
+    """config.ini as the original converter writes it, by Python's own writer."""
+    ini = configparser.ConfigParser()
+    ini["gpt"] = {
+        "model_name": "tiny", "num_layer": layers, "head_num": heads, "inter_size": 4 * heads * dim,
+        "size_per_head": dim, "vocab_size": vocab, "tensor_para_size": tp,
+        "weight_data_type": {"float32": "fp32", "float16": "fp16"}[dtype], "model_variant": "bloom-pre",
+        "layernorm_eps": 1e-5, "layernorm_type": "pre_layernorm", "activation_type": "Gelu",
+        "has_positional_encoding": False, "has_pre_decoder_layernorm": True, "has_post_decoder_layernorm": True,
+        "use_attention_linear_bias": True, "start_id": 1, "end_id": 2}
+    if head:  # ours: says that the head is not the original's, which has another layout
+        ini["gpt"]["lm_head_layout"] = "vocab_hidden"
+    text = io.StringIO()
+    ini.write(text, space_around_delimiters=False)
+    return text.getvalue()
 
 
 def files(heads, dim, layers, vocab, head, tp, dtype):
@@ -68,4 +87,4 @@ def files(heads, dim, layers, vocab, head, tp, dtype):
 CASES = [(5, 6, 2, 37, False, 1, "float32"), (5, 6, 1, 37, True, 1, "float16"), (5, 6, 1, 37, False, 5, "float16"),
          (12, 4, 2, 53, False, 2, "float16"), (12, 4, 1, 53, True, 4, "float32")]
 print(json.dumps([{"heads": c[0], "dim": c[1], "layers": c[2], "vocab": c[3], "head": c[4], "tp": c[5],
-                   "dtype": c[6], "files": files(*c)} for c in CASES], indent=0))
+                   "dtype": c[6], "config": config(*c), "files": files(*c)} for c in CASES], indent=0))
