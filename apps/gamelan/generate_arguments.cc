@@ -196,12 +196,15 @@ std::vector<std::vector<text::TokenId>> encode_words(const std::vector<std::stri
                                                      const text::Tokenizer& tokenizer) {
   std::vector<std::vector<text::TokenId>> encoded;
   for (const std::string& word : words) {
+    if (word.empty()) {
+      continue;  // else the space that begins a word would be one
+    }
     // In the middle of a text a word begins with a space.
     for (const std::string& form : {word, " " + word}) {
       encoded.push_back(tokenizer.encode(form, false));
     }
   }
-  std::erase_if(encoded, [](const auto& word) { return word.empty(); });
+  std::erase_if(encoded, [](const auto& tokens) { return tokens.empty(); });
   return encoded;
 }
 
@@ -273,8 +276,8 @@ base::StatusOr<std::vector<infer::Request>> make_requests(const GenerateArgument
   if (!arguments.bad_words.empty()) {
     common.bad_words = encode_words(arguments.bad_words, *tokenizer);
   }
-  if (common.beam.width > 1 && !arguments.stop.empty()) {
-    // Beams must end before the best one is chosen; a word that is spelled with other tokens is cut
+  if ((common.beam.width > 1 || common.best_of > common.n) && !arguments.stop.empty()) {
+    // Texts must end before the best one is chosen; a word that is spelled with other tokens is cut
     // off afterwards, as from every text.
     common.stop_words = encode_words(arguments.stop, *tokenizer);
   }

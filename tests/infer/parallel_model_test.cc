@@ -9,8 +9,10 @@
 #include "dist/collective/process_group.h"
 #include "infer/engine/engine.h"
 #include "infer/parallel/parallel_job.h"
+#include "tests/apps/bloom_folder.h"
 #include "tests/infer/fake_model.h"
 #include "tests/infer/model_fixture.h"
+#include "tests/io/temporary_folder.h"
 #include "tests/support/ranks.h"
 
 namespace gamelan::infer {
@@ -243,6 +245,28 @@ GAMELAN_RANK_BODY(leaves_during_a_step) {
 
 TEST(ParallelModelTest, ALostRankFailsTheCallAndNothingHangs) {
   gamelan::testing::run_ranks(RankMode::kProcesses, 2, "leaves_during_a_step");
+}
+
+GAMELAN_RANK_BODY(counts_the_fullest_stages_blocks) {
+  const io::TemporaryFolder folder;
+  gamelan::testing::write_bloom_folder(folder.path(), {2, 8, 3, 97});
+  const auto group = gamelan::testing::form_group_for_test(rank);
+  const TestContext context(1);
+  LoadOptions options{.scheme = kernels::WeightScheme::kF32, .parallel = {}};
+  const auto whole = load_causal_model(folder.path(), *context, options);
+  options.parallel = {1, 2, group.get(), nullptr};
+  auto model = load_parallel_model(folder.path(), *context, options);
+  ASSERT_TRUE(whole.ok() && model.ok()) << whole.status() << model.status();
+  // Of three layers one stage has two, whichever: a block costs that rank so much memory.
+  const CacheOptions cache{tensor::DType::kF32, 4};
+  EXPECT_EQ((*model)->cache_block_bytes(cache), (*whole)->cache_block_bytes(cache) / 3 * 2);
+  if (!(*model)->leads()) {
+    EXPECT_TRUE((*model)->serve_steps().ok());
+  }
+}
+
+TEST(ParallelModelTest, MemoryForTheCacheIsThatOfTheFullestStage) {
+  gamelan::testing::run_ranks(RankMode::kThreads, 2, "counts_the_fullest_stages_blocks");
 }
 
 GAMELAN_RANK_BODY(one_rank_cannot_load) {

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::int64_t kMostBlocks = std::int64_t{1} << 24;
 constexpr std::string_view kNoToken =
-    "no token can follow: every logit is minus infinity or not a number";
+    "no token can follow: the largest logit is infinite or not a number";
 
 class EngineImpl final : public Engine {
  public:

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "dist/collective/process_group.h"
+#include "infer/parallel/partition.h"
 #include "infer/parallel/plan_codec.h"
 
 namespace gamelan::infer {
@@ -46,7 +47,15 @@ struct ParallelModel::Command {
 };
 
 ParallelModel::ParallelModel(std::unique_ptr<ModelPart> part, const ParallelOptions& parallel)
-    : part_(std::move(part)), group_(parallel.group), message_(kMessageBytes) {}
+    : part_(std::move(part)), group_(parallel.group), message_(kMessageBytes) {
+  for (int rank = 0; rank < group_->size(); ++rank) {
+    const auto partition =
+        partition_of(part_->config(), parallel.tensor_size, parallel.pipeline_size, rank);
+    GAMELAN_CHECK(partition.ok(), "the part was loaded: {}", base::message(partition.status()));
+    most_layers_ = std::max(most_layers_, partition->layers.count);
+    layers_ = rank == group_->rank() ? partition->layers.count : layers_;
+  }
+}
 
 ParallelModel::~ParallelModel() {
   if (leads() && failure_.ok()) {
@@ -61,7 +70,8 @@ bool ParallelModel::leads() const {
 }
 
 std::size_t ParallelModel::cache_block_bytes(const CacheOptions& options) const {
-  return part_->cache_block_bytes(options);
+  return part_->cache_block_bytes(options) / static_cast<std::size_t>(layers_) *
+         static_cast<std::size_t>(most_layers_);
 }
 
 base::Status ParallelModel::lead(const Command& command, std::span<const std::byte> payload) {

@@ -27,6 +27,7 @@ class ParallelModel final : public CausalModel {
 
   const io::ModelConfig& config() const override { return part_->config(); }
   tensor::DType natural_cache_dtype() const override { return part_->natural_cache_dtype(); }
+  /// Of the rank with the most layers: there are as many blocks on all.
   std::size_t cache_block_bytes(const CacheOptions& options) const override;
   /// REQUIRES: rank 0, as for forward(). Fails when one of the ranks has no memory.
   base::Status create_cache(const CacheOptions& options, std::int64_t blocks) override;
@@ -48,6 +49,8 @@ class ParallelModel final : public CausalModel {
 
   std::unique_ptr<ModelPart> part_;
   dist::ProcessGroup* group_;
+  std::int64_t layers_ = 1;  // of this rank
+  std::int64_t most_layers_ = 1;
   std::vector<std::byte> message_;
   std::vector<std::byte> payload_;
   StepPlan plan_;

@@ -187,8 +187,9 @@ base::StatusOr<PackedLinear> PackedLinear::pack(const Context& context, std::int
       });
   if (bad_row >= 0) {
     return base::invalid_argument(
-        "row {} of a linear layer [{}, {}]: expected finite numbers for {}", bad_row.load(),
-        out_features, in_features, name_of(scheme));
+        "row {} of a linear layer [{}, {}]: expected finite numbers for {} (int4: of at most "
+        "65504)",
+        bad_row.load(), out_features, in_features, name_of(scheme));
   }
   return packed;
 }
