@@ -9,6 +9,7 @@
 #include "infer/engine/engine.h"
 #include "tests/apps/bloom_folder.h"
 #include "tests/infer/model_fixture.h"
+#include "tests/infer/whole_texts.h"
 #include "tests/io/temporary_folder.h"
 #include "tests/launch/launched.h"
 
@@ -97,25 +98,8 @@ class GenerateOptions : public ::testing::Test {
     options.cache.dtype = settings.cache;
     const auto engine = infer::Engine::create(*model_, options);
     EXPECT_TRUE(engine.ok()) << engine.status();
-    std::vector<infer::Event> texts(static_cast<std::size_t>(settings.request.n));
-    EXPECT_TRUE((*engine)->submit(settings.request).ok());
-    while (!(*engine)->idle()) {
-      const auto events = (*engine)->step();
-      EXPECT_TRUE(events.ok()) << events.status();
-      for (const infer::Event& event : *events) {
-        infer::Event& text = texts[static_cast<std::size_t>(event.index)];
-        const auto add = [](auto& to, const auto& from) {
-          to.insert(to.end(), from.begin(), from.end());
-        };
-        add(text.tokens, event.tokens);
-        add(text.log_probabilities, event.log_probabilities);
-        add(text.alternatives, event.alternatives);
-        text.finish = event.finish;
-        text.score = event.score;
-      }
-    }
     Json json = Json::array();
-    for (const infer::Event& text : texts) {
+    for (const infer::Event& text : infer::testing::whole_texts(**engine, settings.request)) {
       json.push_back(json_of(text));
     }
     const infer::EngineStatistics statistics = (*engine)->statistics();
@@ -192,6 +176,14 @@ TEST_F(GenerateOptions, OfDrawnTexts) {
   };
   expect_same(joined(drawn, {"--n", "2"}), two, {"--best-of", "12"},
               [](Settings& s) { s.request.best_of = 12; });
+  // Texts end at a stop text before the best are chosen.
+  const text::TokenId stop = expected_.greedy[2];
+  const Setter best = [&](Settings& s) {
+    two(s);
+    s.request.best_of = 12;
+  };
+  expect_same(joined(drawn, {"--n", "2", "--best-of", "12"}), best, {"--stop", character(stop)},
+              [stop](Settings& s) { s.request.stop_words = {{stop}}; });
 }
 
 TEST_F(GenerateOptions, OfBeams) {

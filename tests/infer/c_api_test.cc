@@ -15,6 +15,7 @@
 #include "c_api_calls.h"
 #include "infer/c_api/convert.h"
 #include "model_fixture.h"
+#include "whole_texts.h"
 
 namespace gamelan::infer {
 namespace {
@@ -50,25 +51,7 @@ std::vector<Event> run_in_cpp(const std::string& name, const gamelan_request& re
   const auto engine = Engine::create(*model, options);
   auto made = request_of(request);
   EXPECT_TRUE(engine.ok() && made.ok()) << engine.status() << made.status();
-  std::vector<Event> texts(static_cast<std::size_t>(request.n));
-  const auto id = (*engine)->submit(*std::move(made));
-  EXPECT_TRUE(id.ok()) << id.status();
-  while (!(*engine)->idle()) {
-    const auto events = (*engine)->step();
-    EXPECT_TRUE(events.ok()) << events.status();
-    for (const Event& event : *events) {
-      Event& text = texts[static_cast<std::size_t>(event.index)];
-      const auto add = [](auto& to, const auto& from) {
-        to.insert(to.end(), from.begin(), from.end());
-      };
-      add(text.tokens, event.tokens);
-      add(text.log_probabilities, event.log_probabilities);
-      add(text.alternatives, event.alternatives);
-      text.finish = event.finish;
-      text.score = event.score;
-    }
-  }
-  return texts;
+  return testing::whole_texts(**engine, *std::move(made));
 }
 
 void expect_equal(const c_text& mine, const Event& theirs) {

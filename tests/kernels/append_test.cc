@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "kernels/cpu/attention.h"
 #include "kernels/reference/kv_cache.h"
+#include "tests/kernels/random_numbers.h"
 
 namespace gamelan::kernels::cpu {
 namespace {
@@ -17,16 +17,6 @@ using Matrix = tensor::MatrixView<const float>;
 
 constexpr std::int64_t kHeads = 3;
 constexpr std::int64_t kTokens = 53;
-
-std::vector<float> random_numbers(std::int64_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> numbers(static_cast<std::size_t>(count));
-  for (float& number : numbers) {
-    number = normal(generator);
-  }
-  return numbers;
-}
 
 /// How far a number of a vector whose largest magnitude is `largest` may be from what is kept of
 /// it: half a unit in the last place (f16 below 2^-14: of its smallest step, 2^-24). Eight bits:

@@ -3,27 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "kernels/alibi.h"
 #include "kernels/reference/attention.h"
+#include "tests/kernels/random_numbers.h"
 
 namespace gamelan::kernels::cpu {
 namespace {
 
 using tensor::DType;
 using Matrix = tensor::MatrixView<const float>;
-
-std::vector<float> random_numbers(std::int64_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> numbers(count);
-  for (float& number : numbers) {
-    number = normal(generator);
-  }
-  return numbers;
-}
 
 struct Shape {
   std::int64_t heads = 4;

@@ -9,12 +9,12 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <random>
 #include <vector>
 
 #include "kernels/reference/elementwise.h"
 #include "kernels/reference/linear.h"
 #include "tensor/dtype.h"
+#include "tests/kernels/random_numbers.h"
 
 namespace gamelan::kernels::cpu {
 namespace {
@@ -22,16 +22,6 @@ namespace {
 using tensor::MatrixView;
 
 constexpr double kEps32 = 0x1p-23;
-
-std::vector<float> random_floats(std::int64_t count, std::uint32_t seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> numbers(static_cast<std::size_t>(count));
-  for (float& number : numbers) {
-    number = normal(generator);
-  }
-  return numbers;
-}
 
 RowReader reader_of(const std::vector<float>& w, std::int64_t in) {
   return [&w, in](std::int64_t first, std::int64_t count, std::span<float> out) {
@@ -122,10 +112,10 @@ void LinearTest::expect_close(const std::vector<float>& y, const PackedLinear& p
 TEST_P(LinearTest, EqualsTheReferenceForOddSizes) {
   for (const std::int64_t in : {1, 7, 64, 65, 130, 1000}) {
     for (const std::int64_t out : {1, 63, 64, 65, 200}) {
-      const std::vector<float> w = random_floats(in * out, 1);
+      const std::vector<float> w = random_numbers(in * out, 1);
       const PackedLinear packed = pack(w, out, in);
       for (const std::int64_t rows : {1, 2, 3, 6, 8, 9, 17}) {
-        const std::vector<float> x = random_floats(rows * in, 2);
+        const std::vector<float> x = random_numbers(rows * in, 2);
         SCOPED_TRACE(testing::Message() << rows << " x " << in << " x " << out);
         expect_close(apply(packed, x, rows), packed, x, rows);
         if (HasFatalFailure()) {
@@ -141,18 +131,18 @@ TEST_P(LinearTest, EqualsTheReferenceForManyRows) {
   constexpr std::int64_t kIn = 1059;
   constexpr std::int64_t kOut = 330;
   constexpr std::int64_t kRows = 113;
-  const PackedLinear packed = pack(random_floats(kIn * kOut, 21), kOut, kIn);
-  const std::vector<float> x = random_floats(kRows * kIn, 22);
+  const PackedLinear packed = pack(random_numbers(kIn * kOut, 21), kOut, kIn);
+  const std::vector<float> x = random_numbers(kRows * kIn, 22);
   expect_close(apply(packed, x, kRows), packed, x, kRows);
 }
 
 TEST_P(LinearTest, ARowHasTheSameBitsAloneAndInABatch) {
   constexpr std::int64_t kIn = 1059;
   constexpr std::int64_t kOut = 341;
-  const std::vector<float> w = random_floats(kIn * kOut, 3);
+  const std::vector<float> w = random_numbers(kIn * kOut, 3);
   const PackedLinear packed = pack(w, kOut, kIn);
   for (const std::int64_t rows : {23, 131}) {
-    const std::vector<float> x = random_floats(rows * kIn, 4);
+    const std::vector<float> x = random_numbers(rows * kIn, 4);
     const std::vector<float> together = apply(packed, x, rows);
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::vector<float> row(x.begin() + r * kIn, x.begin() + (r + 1) * kIn);
@@ -167,11 +157,11 @@ TEST_P(LinearTest, AddsBiasActivatesAndAccumulates) {
   constexpr std::int64_t kIn = 33;
   constexpr std::int64_t kOut = 70;
   constexpr std::int64_t kRows = 9;
-  const PackedLinear packed = pack(random_floats(kIn * kOut, 5), kOut, kIn);
-  const std::vector<float> x = random_floats(kRows * kIn, 6);
-  const std::vector<float> bias = random_floats(kOut, 7);
+  const PackedLinear packed = pack(random_numbers(kIn * kOut, 5), kOut, kIn);
+  const std::vector<float> x = random_numbers(kRows * kIn, 6);
+  const std::vector<float> bias = random_numbers(kOut, 7);
   const std::vector<float> plain = apply(packed, x, kRows);
-  const std::vector<float> before = random_floats(kRows * kOut, 8);
+  const std::vector<float> before = random_numbers(kRows * kOut, 8);
   using Function = double (*)(double);
   const std::vector<std::pair<LinearActivation, Function>> activations = {
       {LinearActivation::kNone, [](double v) { return v; }},
@@ -201,15 +191,15 @@ TEST_P(LinearTest, MultipliesValuesByTheirGate) {
   constexpr std::int64_t kIn = 20;
   constexpr std::int64_t kRows = 7;
   for (const std::int64_t width : {1, 5, 16, 17, 32, 45, 100}) {
-    const std::vector<float> gate = random_floats(width * kIn, 9);
-    const std::vector<float> value = random_floats(width * kIn, 10);
+    const std::vector<float> gate = random_numbers(width * kIn, 9);
+    const std::vector<float> value = random_numbers(width * kIn, 10);
     std::vector<float> joined;
     for (std::int64_t row = 0; row < 2 * width; ++row) {
       const GatedRow from = gated_row(row, width);
       const auto begin = (from.is_gate ? gate : value).begin() + from.index * kIn;
       joined.insert(joined.end(), begin, begin + kIn);
     }
-    const std::vector<float> x = random_floats(kRows * kIn, 11);
+    const std::vector<float> x = random_numbers(kRows * kIn, 11);
     const std::vector<float> g = apply(pack(gate, width, kIn), x, kRows);
     const std::vector<float> v = apply(pack(value, width, kIn), x, kRows);
     LinearOptions options;
@@ -224,14 +214,14 @@ TEST_P(LinearTest, MultipliesValuesByTheirGate) {
 }
 
 TEST_P(LinearTest, KeepsWhatIsNotFiniteOrRefusesIt) {
-  std::vector<float> w = random_floats(4 * 3, 12);
+  std::vector<float> w = random_numbers(4 * 3, 12);
   w[4] = std::numeric_limits<float>::infinity();
   const auto packed = PackedLinear::pack(context_, 4, 3, reader_of(w, 3), GetParam());
   if (GetParam().scheme == WeightScheme::kInt8 || GetParam().scheme == WeightScheme::kInt8Dynamic ||
       GetParam().scheme == WeightScheme::kInt4) {
     EXPECT_EQ(packed.status().code(), base::StatusCode::kInvalidArgument);
     EXPECT_THAT(packed.status().ToString(), testing::HasSubstr("row 1"));
-    const PackedLinear fine = pack(random_floats(4 * 3, 12), 4, 3);
+    const PackedLinear fine = pack(random_numbers(4 * 3, 12), 4, 3);
     const std::vector<float> y = apply(fine, {1, std::numeric_limits<float>::quiet_NaN(), 2}, 1);
     EXPECT_TRUE(std::isnan(y[0]));
   } else {
