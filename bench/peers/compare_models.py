@@ -95,7 +95,9 @@ def main():
             print(f"{name:30} largest {'state' if encoder else 'logit'} {np.abs(expected).max():5.1f}, difference "
                   f"{difference:.1e}", end="", flush=True)
             if not encoder:
-                tokens = model.generate(ids, max_new_tokens=NEW, do_sample=False, pad_token_id=0)[0, PROMPT:].tolist()
+                # Without a mask it would leave out tokens of the prompt that happen to be the padding.
+                tokens = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False,
+                                        pad_token_id=0)[0, PROMPT:].tolist()
                 same = {f"{t}x{p}": generated(a.gamelan, folder, text, t, p) == tokens for t, p in [(1, 1), *sizes]}
                 bad |= not all(same.values())
                 print(f", {NEW} tokens: " + ", ".join(f"{size} {'equal' if equal else 'DIFFER'}"
